@@ -18,14 +18,15 @@ package_missing() {
   [ "$(dpkg-query -W -f '${db:Status-Status}' "${1##*:}" 2>/dev/null)" != installed ]
 }
 
-# need_packages WORD...: installs those that are missing, all in one go, and asks before it becomes root.
+# need_packages WORDS...: installs those that are missing, all in one go, and asks before it becomes root.
 need_packages() {
   if ! command -v apt-get >/dev/null; then
     say "dev: no apt-get here, so nothing is installed; what is needed goes by these names in Debian: $*"
     return 0
   fi
   missing=
-  for word in "$@"; do
+  # shellcheck disable=SC2048  # each argument may be a list of words
+  for word in $*; do
     if package_missing "$word"; then missing="$missing ${word##*:}"; fi
   done
   [ -n "$missing" ] || return 0

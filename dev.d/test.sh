@@ -1,0 +1,217 @@
+# shellcheck shell=sh
+# dev.d/test.sh - ./dev test: groups of suites, in two lanes for two cores, and one closing line of counts.
+# Lane one holds what measures time or starts Spark; lane two compiles and fuzzes. Docker comes last, alone: it uses Spark's usual ports.
+# Each suite is one test program under dev.d/suite; all it said is kept in build/test-logs.
+
+TEST_LANE_ONE='lint unit native system spark spark-3.5'
+TEST_LANE_TWO='clang tidy asan fuzz'
+TEST_LAST='docker'
+TEST_SOAK='spark-4.3 soak'
+
+test_main() {
+  wanted=''
+  soak=''
+  for word in "$@"; do
+    case " $TEST_LANE_ONE $TEST_LANE_TWO $TEST_LAST $TEST_SOAK " in
+      *" $word "*) wanted="$wanted $word" ;;
+      *)
+        [ "$word" = --soak ] || { say "dev: no test group '$word'; there are: $TEST_LANE_ONE $TEST_LANE_TWO $TEST_LAST $TEST_SOAK"; exit 64; }
+        soak=yes
+        ;;
+    esac
+  done
+  if [ -z "$wanted" ]; then
+    wanted="$TEST_LANE_ONE $TEST_LANE_TWO $TEST_LAST"
+    [ -z "$soak" ] || wanted="$wanted $TEST_SOAK"
+  fi
+  if [ -n "$soak" ]; then export SOAK=yes FUZZ_SECONDS="${FUZZ_SECONDS:-300}"; fi
+
+  LOGS=$TOP/build/test-logs
+  rm -rf "$LOGS"
+  mkdir -p "$LOGS"
+  export LOGS
+  : >"$LOGS/results"
+  started=$(date +%s)
+  test_prepare || { echo "build 0 1 0" >>"$LOGS/results"; test_closing; return; }
+
+  trap 'test_interrupted' INT TERM
+  test_lane "$TEST_LANE_ONE $TEST_SOAK" &
+  lane_one=$!
+  test_lane "$TEST_LANE_TWO" &
+  lane_two=$!
+  wait $lane_one
+  wait $lane_two
+  test_lane "$TEST_LAST" &
+  lane_one=$!
+  wait $lane_one
+  trap - INT TERM
+  test_closing
+}
+
+test_interrupted() {
+  trap '' INT TERM
+  kill -TERM "$lane_one" "$lane_two" 2>/dev/null
+  wait
+  exit 130
+}
+
+is_wanted() { case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac; }
+
+# What the wanted groups need, before any clock runs: packages in one go, the Release build with its tests, Spark.
+test_prepare() {
+  packages="$PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST"
+  case " $wanted " in *' spark'* | *' docker '* | *' soak '*) packages="$packages $PACKAGES_SPARK" ;; esac
+  if is_wanted docker && [ "$(id -u)" -eq 0 ]; then packages="$packages $PACKAGES_DOCKER"; fi
+  need_packages "$packages"
+  case $wanted in
+    ' lint' | ' lint tidy') return 0 ;; # nothing of it runs
+  esac
+  build_tree tests || return 1
+  echo "build/gcc 1 0 0" >>"$LOGS/results"
+
+  test_spark_versions=
+  if is_wanted spark || is_wanted docker; then test_spark_versions="$(pinned spark default 2)"; fi
+  if is_wanted spark-3.5; then test_spark_versions="$test_spark_versions $(pinned spark second 2)"; fi
+  if is_wanted spark-4.3; then test_spark_versions="$test_spark_versions $(pinned spark newest 2)"; fi
+  for version in $test_spark_versions; do
+    (spark_home "$version") >/dev/null || return 1
+  done
+
+  # Nothing of the caller's own Spark may reach the tests, and no JVM may look for a cloud's metadata.
+  for name in $(env | sed -n 's/^\(SPARK_[A-Z_]*\|START_[A-Z_]*\|MASTER_URI\|PROFILE\|STATE_DIR\)=.*/\1/p'); do
+    [ "$name" = SPARK_HOME ] || unset "$name"
+  done
+  export AWS_EC2_METADATA_DISABLED=true CMOCKA_MESSAGE_OUTPUT=TAP
+}
+
+# test_lane GROUPS: one after another, stoppable at any time.
+test_lane() {
+  suite=
+  trap '[ -z "$suite" ] || kill -TERM $suite; exit 143' TERM
+  for group in $1; do
+    if is_wanted "$group"; then "group_$(echo "$group" | tr '.-' '__')"; fi
+  done
+}
+
+run_suite() {
+  "$TOP/dev.d/suite" "$@" &
+  suite=$!
+  wait $suite
+  status=$?
+  suite=
+  return $status
+}
+
+# run_lua BUILD SPEC SECONDS: busted, with the modules of that build.
+run_lua() {
+  run_suite "${suite_prefix:-}${2#tests/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" APPLIANCE_SOURCE="$TOP" \
+    LUA_PATH="$TOP/lua/?.lua;$TOP/lua/?/init.lua;$TOP/tests/support/?.lua;;" LUA_CPATH="$TOP/$1/modules/?.so;;" \
+    ${preload:+LD_PRELOAD="$preload"} busted --lua=/usr/bin/lua5.4 -o TAP "$2"
+}
+
+# run_c BUILD FOLDER SECONDS: the cmocka programs of a folder.
+run_c() {
+  for program in "$TOP/$1/tests/$2"/test_*; do
+    [ -x "$program" ] || continue
+    found=yes
+    run_suite "${suite_prefix:-}$2/${program##*/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" APPLIANCE_SOURCE="$TOP" "$program"
+  done
+}
+
+# run_folder BUILD FOLDER SECONDS: its cmocka programs, then its specs. A folder with neither is a failure: somebody took it for tested.
+run_folder() {
+  found=
+  run_c "$1" "$2" "$3"
+  for spec in tests/"$2"/*_spec.lua; do
+    [ -f "$spec" ] || continue
+    found=yes
+    run_lua "$1" "$spec" "$3"
+  done
+  [ -n "$found" ] || run_suite "${suite_prefix:-}$2" check 1 sh -c "echo 'no test program in tests/$2'; false"
+}
+
+group_lint() {
+  run_suite lint/include-rule tap 60 tests/include_rule
+  run_suite lint/clang-format check 120 ./dev fmt --check
+  run_suite lint/luacheck check 120 luacheck -q --no-color lua profiles tests
+  # Everything whose first lines name a shell; "./dev" follows what it sources.
+  run_suite lint/shellcheck check 120 sh -c \
+    "grep -rIlE '^#!/(usr/)?bin/(env )?(ba)?sh|^# shellcheck shell=' --exclude-dir=.git --exclude-dir='build*' . | xargs shellcheck -x"
+}
+
+group_unit() { run_folder build unit 120; }
+group_native() { run_folder build native 180; }
+group_system() { run_folder build system 300; }
+
+run_spark() {
+  SPARK_HOME=$(spark_home "$2")
+  export SPARK_HOME
+  suite_prefix=$1
+  run_folder build spark 600
+  suite_prefix=
+}
+group_spark() { run_spark '' "$(pinned spark default 2)"; }
+group_spark_3_5() { run_spark 3.5: "$(pinned spark second 2)"; }
+group_spark_4_3() { run_spark 4.3: "$(pinned spark newest 2)"; }
+group_soak() { run_folder build soak 3600; }
+
+group_clang() {
+  run_suite build/clang check 600 env JOBS=1 ./dev build clang
+}
+
+group_tidy() {
+  [ -f build-clang/compile_commands.json ] || group_clang || return
+  run_suite lint/clang-tidy check 900 sh -c 'find src -name "*.c" | xargs clang-tidy --quiet -p build-clang'
+}
+
+group_asan() {
+  run_suite build/asan check 600 env JOBS=1 ./dev build asan || return
+  suite_prefix=asan:
+  # The interpreter that busted runs in is Debian's own, so the sanitizer must be there before its first library.
+  preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+  ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+  export ASAN_OPTIONS UBSAN_OPTIONS
+  for folder in unit native system; do
+    run_c build-asan $folder 300
+    for spec in "tests/$folder"/*_spec.lua; do
+      # Pure Lua has nothing to sanitize.
+      [ -f "$spec" ] && [ $folder != unit ] && run_lua build-asan "$spec" 600
+    done
+  done
+  suite_prefix=''
+  preload=''
+  unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+group_fuzz() {
+  run_suite build/fuzz check 600 env JOBS=1 ./dev build fuzz || return
+  for target in "$TOP"/build-fuzz/fuzz/fuzz_*; do
+    [ -x "$target" ] || continue
+    name=${target##*/}
+    # New inputs go to a directory of this run; the corpus in the tree grows by hand only.
+    # shellcheck disable=SC2016  # for the inner shell
+    run_suite "fuzz/$name" check $((${FUZZ_SECONDS:-10} + 60)) sh -c '
+      mkdir "$TMPDIR/new" && cd "$TMPDIR" &&
+      "$1" -max_total_time="$2" -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$LOGS/" "$TMPDIR/new" "$3"
+      status=$?; rm -rf "$TMPDIR/new"; exit $status' - "$target" "${FUZZ_SECONDS:-10}" "$TOP/tests/fuzz/corpus/${name#fuzz_}"
+  done
+}
+
+group_docker() {
+  . "$TOP/dev.d/image.sh"
+  docker_tests
+}
+
+test_closing() {
+  failures=$(grep -A40 '^FAIL' "$LOGS/summary" 2>/dev/null | grep -v '^ok ' | head -n 200)
+  if [ -n "$failures" ]; then
+    printf '\nWhat failed (all output is in build/test-logs):\n%s\n\n' "$failures"
+  fi
+  echo "total time $(($(date +%s) - started)) s"
+  awk '{ passed += $2; failed += $3; skipped += $4 }
+    END {
+      if (passed + failed == 0) failed = 1
+      printf "%d passed, %d failed%s\n", passed, failed, skipped ? ", " skipped " skipped" : ""
+      exit failed > 0
+    }' "$LOGS/results"
+}
