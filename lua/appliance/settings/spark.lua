@@ -1,0 +1,182 @@
+--- The settings of a Spark node, loaded when a profile names one of them that core.lua has not.
+--- A definition: type and its bounds, default (as text), secret, aliases, `later` (why this version can't do what a value would ask for),
+--- `lenient` (a wrong value is told and dropped, as the older appliance did), `check` (what must hold between settings, run when all are read).
+--- An alias: a name, or { name, unit=, convert= } where its text means something else than under our own name (docs.lua tells people how).
+local MIB = 1 << 20
+
+--- Heaps below this can't hold a JVM with Spark in it; a smaller number is nearly always a forgotten unit.
+local function memory(def)
+  def.type, def.least, def.unit, def.example = "size", def.least or 64 * MIB, "m", def.example or "2g"
+  return def
+end
+
+local function no_cluster_state(what)
+  return what .. ", which this version can't do: it runs single nodes. Leave it empty"
+end
+
+local roles = { "START_MASTER", "START_WORKER", "START_THRIFTSERVER" }
+
+--- What runs here, said by START_*, else by SPARK_MODE, else (nobody said anything) a whole node, or a worker when a master is named.
+local function settle_roles(env, all)
+  local given, asked = false, false
+  for _, name in ipairs(roles) do
+    given = given or all.given(name)
+    asked = asked or env[name]
+  end
+  if env.SPARK_MODE and asked then
+    all.fault("SPARK_MODE", "says what runs here, and so do START_MASTER, START_WORKER and START_THRIFTSERVER: keep one of the two")
+  elseif env.SPARK_MODE then
+    all.derive("START_MASTER", env.SPARK_MODE == "master", "SPARK_MODE")
+    all.derive("START_WORKER", env.SPARK_MODE == "worker", "SPARK_MODE")
+  elseif not given then
+    all.derive("START_MASTER", env.MASTER_URI == nil, "default: no START_* is set")
+    all.derive("START_WORKER", true, "default: no START_* is set")
+  elseif not asked and not env.START_WEBAPP and not env.START_NOTEBOOK then
+    all.fault("START_MASTER", "is not true, nor is START_WORKER or START_THRIFTSERVER, so nothing would run: set what should, "
+      .. "for example START_MASTER=true START_WORKER=true, or leave all three out, which runs a master and a worker")
+  end
+end
+
+local function literal_masters(env, all)
+  local name = env.MASTER_STACK_NAME
+  if not name then return end
+  if not name:lower():find "^spark://" then
+    return all.fault("MASTER_STACK_NAME", "is the name of a stack, which this version can't look up: give the masters themselves", "spark://10.0.0.5:7077")
+  end
+  local masters, problem, example = require("appliance.settings.types").masters(name, {})
+  if not masters then return all.fault("MASTER_STACK_NAME", problem, example) end
+  if not env.MASTER_URI then all.derive("MASTER_URI", masters, "MASTER_STACK_NAME") end
+end
+
+local function need_secret(env, all)
+  if env.SPARK_RPC_AUTHENTICATION_ENABLED and not env.SPARK_RPC_AUTHENTICATION_SECRET then
+    all.fault("SPARK_RPC_AUTHENTICATION_ENABLED", "needs a secret that all nodes share: set SPARK_RPC_AUTHENTICATION_SECRET_FILE to a file that holds it "
+      .. "(openssl rand -hex 32 makes one)")
+  elseif env.SPARK_RPC_AUTHENTICATION_SECRET and not env.SPARK_RPC_AUTHENTICATION_ENABLED then
+    all.note("SPARK_RPC_AUTHENTICATION_SECRET is set but not used: SPARK_RPC_AUTHENTICATION_ENABLED is not true")
+  end
+end
+
+local function need_authentication(env, all)
+  if env.SPARK_RPC_ENCRYPTION_ENABLED and not env.SPARK_RPC_AUTHENTICATION_ENABLED then
+    all.fault("SPARK_RPC_ENCRYPTION_ENABLED", "needs authentication, whose secret makes the keys: set SPARK_RPC_AUTHENTICATION_ENABLED=true as well")
+  end
+end
+
+--- Key and trust store default to the places where mounted images have always had them.
+local function need_stores(env, all)
+  if not env.SPARK_SSL_ENABLED then return end
+  for store, file in pairs { KEYSTORE = "spark-keystore.jks", TRUSTSTORE = "spark-truststore.jks" } do
+    local name = "SPARK_SSL_" .. store .. "_FILE"
+    if store == "KEYSTORE" or env.SPARK_SSL_NEED_CLIENT_AUTH then
+      if not env[name] and env.SPARK_CONF_DIR then
+        all.derive(name, env.SPARK_CONF_DIR .. "/certs/" .. file, "default: in SPARK_CONF_DIR")
+      elseif not env[name] then
+        all.fault("SPARK_SSL_ENABLED", ("needs %s"):format(name), "true " .. name .. "=/run/secrets/" .. file)
+      end
+      local password = "SPARK_SSL_" .. store .. "_PASSWORD"
+      if not env[password] then
+        all.fault("SPARK_SSL_ENABLED", ("needs the password of the store: set %s_FILE to a file that holds it"):format(password))
+      end
+    end
+  end
+end
+
+local function no_lone_cluster(env, all)
+  if env.CLUSTER_SIZE > 1 and env.START_MASTER then
+    all.note(("CLUSTER_SIZE=%d has no effect: it counts masters that share a ZooKeeper, and none is given"):format(env.CLUSTER_SIZE))
+  end
+end
+
+local function one_worker(env, all)
+  if env.SPARK_WORKER_INSTANCES > 1 then
+    all.fault("SPARK_WORKER_INSTANCES", "asks for several workers on one node, which Spark has deprecated: leave it out and let WORKER_CORES and WORKER_MEMORY say how much the one worker offers")
+  end
+end
+
+return {
+  -- what runs
+  START_MASTER = { type = "flag", check = settle_roles },
+  START_WORKER = { type = "flag" },
+  START_THRIFTSERVER = { type = "flag" },
+  SPARK_MODE = { type = "enum", values = { "master", "worker" } },
+  START_WEBAPP = { type = "flag", later = "asks for the REST gateway, which this version has not: leave it empty" },
+  START_NOTEBOOK = { type = "flag", later = "asks for a notebook server, which this version has not: leave it empty" },
+
+  -- whom it belongs to
+  MASTER_URI = { type = "masters", aliases = { "SPARK_MASTER_URL", "SPARK_MASTER" } },
+  MASTER_STACK_NAME = { type = "string", check = literal_masters },
+  ZOOKEEPER_STACK_NAME = { type = "string", aliases = { "ZOOKEEPER_CONN_STRING", "ZK_CONN_STR", "ZookeeperConnString" },
+    later = no_cluster_state "asks for masters that share a ZooKeeper" },
+  CLUSTER_SIZE = { type = "integer", default = "1", least = 1, check = no_lone_cluster },
+  APPLICATION_ID = { type = "string", default = "spark" },
+  APPLICATION_VERSION = { type = "string" },
+
+  -- files of the user's
+  HIVE_SITE_XML = { type = "file", example = "/data/hive-site.xml" },
+  EXT_CONF = { type = "file", example = "/data/spark-defaults.conf" },
+  EXT_JARS = { type = "list", of = "file", example = "/data/jars/one.jar,/data/jars/two.jar" },
+  PYTHON_LIBS = { type = "list", later = "asks for Python packages to be installed at start, which this version doesn't do: install them in an image made from this one, and leave it empty" },
+  SPARK_CONF_DIR = { type = "path" },
+
+  -- how much
+  DEFAULT_CORES = { type = "integer", least = 1, lenient = true },
+  WORKER_CORES = { type = "integer", least = 1, aliases = { "SPARK_WORKER_CORES" } },
+  WORKER_MEMORY = memory { aliases = { { "SPARK_WORKER_MEMORY", unit = "b" } } },
+  DRIVER_MEMORY = memory { aliases = { { "SPARK_DRIVER_MEMORY", unit = "b" } } },
+  EXECUTOR_MEMORY = memory { aliases = { { "SPARK_EXECUTOR_MEMORY", unit = "b" } } },
+  DAEMON_MEMORY = memory { aliases = { { "SPARK_DAEMON_MEMORY", unit = "b" } }, example = "512m" },
+  THRIFT_CORES = { type = "integer", least = 1 },
+  THRIFT_MEMORY = memory {},
+  THRIFT_EXECUTOR_MEMORY = memory {},
+  SPARK_WORKER_INSTANCES = { type = "integer", default = "1", least = 1, check = one_worker },
+
+  -- where on the network
+  ADVERTISE_ADDRESS = { type = "address", aliases = { "SPARK_LOCAL_HOSTNAME" } },
+  BIND_ADDRESS = { type = "address", aliases = { "SPARK_LOCAL_IP" } },
+  MASTER_HOST = { type = "address", aliases = { "SPARK_MASTER_HOST" } },
+  MASTER_PORT = { type = "port", default = "7077", aliases = { "SPARK_MASTER_PORT" } },
+  MASTER_UI_PORT = { type = "port", default = "8080", aliases = { "SPARK_MASTER_WEBUI_PORT" } },
+  MASTER_REST = { type = "boolean", default = "false" },
+  MASTER_REST_PORT = { type = "port", default = "6066" },
+  WORKER_PORT = { type = "port", least = 0, aliases = { "SPARK_WORKER_PORT" } },
+  WORKER_UI_PORT = { type = "port", default = "8081", aliases = { "SPARK_WORKER_WEBUI_PORT" } },
+  THRIFT_PORT = { type = "port", default = "10000", aliases = { "HIVE_SERVER2_THRIFT_PORT" } },
+  SPARK_PUBLIC_DNS = { type = "address" },
+
+  -- where on the disk, and with what
+  SPARK_HOME = { type = "path", aliases = { "SPARK_DIR" } },
+  JAVA_HOME = { type = "path" },
+  WORKER_DIR = { type = "path", aliases = { "SPARK_WORKER_DIR" } },
+  LOCAL_DIRS = { type = "list", of = "path", aliases = { "SPARK_LOCAL_DIRS" } },
+  RECOVERY = { type = "enum", values = { "filesystem", "none" }, default = "filesystem" },
+  CLASS_ARCHIVES = { type = "boolean", default = "true" },
+  HADOOP_CONF_DIR = { type = "path" },
+  PYSPARK_PYTHON = { type = "string" },
+  PYSPARK_DRIVER_PYTHON = { type = "string" },
+  SPARK_EXTRA_CLASSPATH = { type = "string" },
+  SPARK_DIST_CLASSPATH = { type = "string" },
+  SPARK_DAEMON_CLASSPATH = { type = "string" },
+  SPARK_DAEMON_JAVA_OPTS = { type = "string" },
+  SPARK_MASTER_OPTS = { type = "string" },
+  SPARK_WORKER_OPTS = { type = "string" },
+  SPARK_METRICS_ENABLED = { type = "boolean", default = "true" },
+
+  -- who may talk to it
+  SPARK_RPC_AUTHENTICATION_ENABLED = { type = "boolean", default = "false", check = need_secret },
+  SPARK_RPC_AUTHENTICATION_SECRET = { type = "string", secret = true },
+  SPARK_RPC_ENCRYPTION_ENABLED = { type = "boolean", default = "false", mistaken = { "SPARK_RPC_ENCRYPTION" }, check = need_authentication },
+  SPARK_LOCAL_STORAGE_ENCRYPTION_ENABLED = { type = "boolean", default = "false", mistaken = { "SPARK_LOCAL_STORAGE_ENCRYPTION" } },
+  SPARK_SSL_ENABLED = { type = "boolean", default = "false", mistaken = { "SPARK_SSL" }, check = need_stores },
+  SPARK_SSL_KEY_PASSWORD = { type = "string", secret = true },
+  SPARK_SSL_KEYSTORE_PASSWORD = { type = "string", secret = true },
+  SPARK_SSL_KEYSTORE_FILE = { type = "path" },
+  SPARK_SSL_TRUSTSTORE_PASSWORD = { type = "string", secret = true },
+  SPARK_SSL_TRUSTSTORE_FILE = { type = "path" },
+  SPARK_SSL_NEED_CLIENT_AUTH = { type = "boolean", default = "true" },
+  SPARK_SSL_PROTOCOL = { type = "string", default = "TLSv1.2" },
+  SPARK_WEBUI_SSL_PORT = { type = "port" },
+  TOKENINFO_URL = { type = "string", later = "asks for a bearer token on every endpoint of the REST gateway, which this version has not: leave it empty" },
+  AUTH_URL = { type = "string", later = "belongs to the REST gateway, which this version has not: leave it empty" },
+  OAUTH2_SCOPE = { type = "string", default = "uid" },
+}
