@@ -1,0 +1,69 @@
+# shellcheck shell=sh
+# dev.d/run.sh - ./dev run: one node of a real cluster out of this checkout, and a job through it.
+# The node keeps its state in the cache (class data archives make its next start faster). It has a session of its own, so that
+# Ctrl-C reaches only this script, which then asks it once; and it is told when this script dies.
+
+run_node() {
+  once=''
+  case ${1:-} in
+    '') ;;
+    --once) once=yes ;;
+    *) die "run takes --once or nothing, not '$1'" ;;
+  esac
+  need_packages "$PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_SPARK"
+  SPARK_HOME=$(spark_home) || exit 1
+  build_program || exit 1
+  STATE_DIR=${STATE_DIR:-$(cache_dir)/node}
+  mkdir -p "$STATE_DIR" || die "$STATE_DIR: not writable; set STATE_DIR to a directory that is"
+  export SPARK_HOME STATE_DIR
+
+  job=''
+  trap 'run_stop 0' INT TERM HUP
+  setsid setpriv --pdeathsig TERM "$TOP/build/spark-appliance" run &
+  node=$!
+  run_wait_ready
+  run_word_count
+  status=$?
+  [ -z "$once" ] || run_stop $status
+  run_urls
+  wait "$node"
+}
+
+run_wait_ready() {
+  until "$TOP/build/spark-appliance" healthcheck >/dev/null 2>&1; do
+    kill -0 "$node" 2>/dev/null || { wait "$node"; die "the node ended with $? before it was ready, its log is above"; }
+    sleep 0.2
+  done
+  say "the node is ready"
+}
+
+run_word_count() {
+  text=$TOP/README.md
+  say "word count of $text, through spark-submit:"
+  SPARK_CONF_DIR=$STATE_DIR/conf "$SPARK_HOME/bin/spark-submit" "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
+  job=$!
+  wait $job
+  status=$?
+  job=''
+  [ $status -eq 0 ] || { tail -n 30 "$STATE_DIR/wordcount.log" >&2; say "the word count ended with $status"; }
+  return $status
+}
+
+run_urls() {
+  say "The node stays up. Master http://localhost:${MASTER_UI_PORT:-8080}  worker http://localhost:${WORKER_UI_PORT:-8081}"
+  say "Jobs:   SPARK_CONF_DIR=$STATE_DIR/conf $SPARK_HOME/bin/spark-submit ..."
+  say "State:  STATE_DIR=$STATE_DIR build/spark-appliance status"
+  say "Ctrl-C stops it."
+}
+
+# run_stop STATUS: asks once, waits for all of it, and leaves with STATUS (or the node's own when that is worse).
+run_stop() {
+  trap '' INT TERM HUP
+  [ -z "$job" ] || kill -TERM "$job" 2>/dev/null
+  kill -TERM "$node" 2>/dev/null
+  wait "$node"
+  ended=$?
+  say "the node has stopped"
+  [ "$1" -ne 0 ] || exit $ended
+  exit "$1"
+}
