@@ -95,3 +95,22 @@ image_make() {
     .dockerignore Dockerfile CMakeLists.txt dev dev.d src include lua profiles deploy -C "$home" $release |
     docker build -q --network=host -t "$tag" "$@" - >/dev/null
 }
+
+# docker_tests: the specs of tests/docker against the image of this checkout; skipped, with the reason, where no engine can run.
+docker_tests() {
+  if ! engine_start; then
+    echo "docker 0 0 1" >>"$LOGS/results"
+    echo "skip docker: $engine_trouble" | tee -a "$LOGS/summary"
+    return
+  fi
+  suite=''
+  trap '[ -z "$suite" ] || kill -TERM $suite; engine_stop; exit 143' TERM
+  IMAGE=$IMAGE_DEFAULT
+  export IMAGE
+  if image_make "$IMAGE"; then
+    run_folder build docker 900
+  else
+    run_suite docker/build check 1 sh -c "echo the image was not built, see above; false"
+  fi
+  engine_stop
+}
