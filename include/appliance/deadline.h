@@ -1,0 +1,28 @@
+/* deadline.h - a thread of its own that knows monotonic deadlines and pidfds, and nothing else.
+ * It works when the loop, Lua, a disk or a library hangs. Two uses:
+ *  - a *lease*: processes that must be dead at a time (a thrift server whose lease ran out) are killed at it;
+ *  - the *watchdog*: if the loop has not turned for the limit, it says so on stderr, kills every listed process and ends the program with 70.
+ * It takes no lock that the loop holds while it waits, allocates nothing after its start, and sleeps for ever while nothing is due. */
+#ifndef APPLIANCE_DEADLINE_H
+#define APPLIANCE_DEADLINE_H
+
+#include "appliance/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+bool deadline_start(int64_t watchdog_ms, struct err *); /* 0: no watchdog. Idempotent; a second call changes the limit */
+void deadline_stop(void);
+
+/* Around each wait of the loop: a busy loop is timed, a waiting one is not. Called by loop.c. */
+void deadline_loop_busy(void);
+void deadline_loop_idle(void);
+
+/* The processes that must not outlive supervision. `pidfd` -1: the pid is used. Room for more is made by the caller's thread. */
+bool deadline_guard(pid_t pid, int pidfd, struct err *);
+void deadline_unguard(pid_t pid);
+/* Kills a guarded process (its group too) at `due_boot_ns` (clock_boot_ns) unless moved; INT64_MAX takes the deadline away. */
+bool deadline_set(pid_t pid, int64_t due_boot_ns);
+
+#endif

@@ -1,0 +1,108 @@
+--- Facts: what must be learned from the world, and may change. A source is a task that emits values; the plan is a function of the last ones.
+local task = require "appliance.core.task"
+
+local facts = {}
+
+--- A source. `start(emit)` runs as a task: emit(value) once it knows, and again whenever the value changes; it may return or wait for ever.
+-- To return `nil, err` before the first value means that the fact can't be had.
+function facts.source(what, start)
+  return { what = what, start = start }
+end
+
+local function same(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for key, value in pairs(a) do
+    if not same(value, b[key]) then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
+end
+facts.same = same
+
+--- Runs every source of the table `sources` (name -> source, or a plain value, which is a fact that never changes).
+-- Returns an object: :first(seconds) waits for all first values -> values | nil, faults (sentences);
+-- :next() waits for a change -> names of the facts that changed; .values are the current ones. Closable.
+function facts.follow(sources)
+  local followed = { values = {}, running = {}, missing = 0, changes = task.queue(), changed = {} }
+
+  local function emit(name, value)
+    if followed.values[name] ~= nil and same(followed.values[name], value) then return end
+    local is_first = followed.values[name] == nil
+    followed.values[name] = value
+    if is_first then
+      followed.missing = followed.missing - 1
+    end
+    if not followed.changed[name] then
+      followed.changed[name] = true
+      followed.changes:put(name)
+    end
+  end
+
+  for name, source in pairs(sources) do
+    if type(source) == "table" and source.start then
+      followed.missing = followed.missing + 1
+      followed.running[name] = task.start("fact " .. name, function()
+        local _, err = source.start(function(value) emit(name, value) end)
+        if err and followed.values[name] == nil then
+          followed.failed = followed.failed or {}
+          followed.failed[name] = err
+          followed.changes:put(name)
+        end
+        return err
+      end)
+    else
+      followed.values[name] = source
+    end
+  end
+  return setmetatable(followed, { __index = facts.methods, __close = facts.methods.close })
+end
+
+facts.methods = {}
+
+function facts.methods:close()
+  for _, running in pairs(self.running) do running:cancel() end
+end
+
+local function faults_of(self, sources, seconds)
+  local faults = {}
+  for name in pairs(self.running) do
+    if self.values[name] == nil then
+      local reason = self.failed and self.failed[name]
+      local what = sources[name].what or name
+      faults[#faults + 1] = reason and ("fact %s (%s): %s"):format(name, what, reason)
+        or ("fact %s (%s): nothing was learned within %g s; FACTS_TIMEOUT sets that limit"):format(name, what, seconds)
+    end
+  end
+  table.sort(faults)
+  return faults
+end
+
+--- All first values -> table | nil, faults (sentences). `sources` is the table given to follow.
+function facts.methods:first(sources, seconds)
+  local limit = task.now() + seconds
+  while self.missing > 0 and not self.failed and task.now() < limit do
+    local waiting <close> = task.start("first facts", function() return self.changes:get() end)
+    waiting:join(limit - task.now())
+  end
+  if self.missing > 0 then return nil, faults_of(self, sources, seconds) end
+  while self.changes:length() > 0 do self.changes:get() end   -- the first values are no changes
+  self.changed = {}
+  return self.values
+end
+
+--- Waits for a change; returns the sorted names of all facts that changed since the last call.
+function facts.methods:next()
+  local names = {}
+  repeat
+    local name = self.changes:get()
+    if not name then return nil end
+    self.changed[name] = nil
+    names[#names + 1] = name
+  until self.changes:length() == 0
+  table.sort(names)
+  return names
+end
+
+return facts

@@ -1,0 +1,281 @@
+#include "appliance/deadline.h"
+#include "appliance/clock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { EXIT_OUR_BUG = 70, STACK_SIZE = 64 * 1024, SECOND_LOOK_MS = 1000 };
+
+struct guard {
+    pid_t pid;
+    int pidfd;
+    int64_t due_boot_ns; /* INT64_MAX: none */
+};
+
+static struct {
+    bool started;
+    pthread_t thread;
+    int watchdog_timer, lease_timer, quit; /* what the thread polls */
+    _Atomic int64_t watchdog_ms;
+    _Atomic bool busy;
+    _Atomic unsigned long turns;
+    pthread_mutex_t lock; /* around the table, for a few instructions at a time; never while anybody waits */
+    struct guard *guards;
+    int count, capacity;
+} self = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void arm(int timer, int64_t ns, int flags)
+{
+    struct itimerspec when = {.it_value = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S}};
+    timerfd_settime(timer, flags, &when, NULL); /* all zero disarms */
+}
+
+static void kill_guarded(const struct guard *g)
+{
+    /* Until its parent (the loop, perhaps wedged) has reaped it, the pid is not given to anybody else. */
+    if (g->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, g->pidfd, SIGKILL, NULL, 0);
+    else
+        kill(g->pid, SIGKILL);
+    kill(-g->pid, SIGKILL);
+}
+
+static void kill_overdue(void)
+{
+    int64_t now = clock_boot_ns(), next = INT64_MAX;
+    pthread_mutex_lock(&self.lock);
+    for (int i = 0; i < self.count; i++) {
+        struct guard *g = &self.guards[i];
+        if (g->due_boot_ns <= now) {
+            kill_guarded(g);
+            g->due_boot_ns = INT64_MAX;
+        }
+        if (g->due_boot_ns < next)
+            next = g->due_boot_ns;
+    }
+    pthread_mutex_unlock(&self.lock);
+    arm(self.lease_timer, next == INT64_MAX ? 0 : next, TFD_TIMER_ABSTIME);
+}
+
+/* Our children of this moment, orphans that were given to us among them. False where the kernel has no such list. */
+static bool kill_children(void)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *list = fopen(path, "re");
+    if (!list)
+        return false;
+    setvbuf(list, text, _IOFBF, sizeof text);
+    int pid;
+    while (fscanf(list, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
+    fclose(list);
+    return true;
+}
+
+/* The loop is wedged, so nobody else reaps. Whoever dies leaves its own children to us (PID 1, subreaper): kill until none is left. */
+static void kill_everything(void)
+{
+    pthread_mutex_lock(&self.lock);
+    for (int i = 0; i < self.count; i++)
+        kill_guarded(&self.guards[i]);
+    pthread_mutex_unlock(&self.lock);
+    for (int round = 0; round < 200; round++) {
+        if (getpid() == 1)
+            kill(-1, SIGKILL);
+        kill_children();
+        pid_t ended;
+        while ((ended = waitpid(-1, NULL, WNOHANG)) > 0) {
+        }
+        if (ended < 0)
+            return;
+        poll(NULL, 0, 10);
+    }
+}
+
+static void say(const char *text)
+{
+    struct pollfd stderr_room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&stderr_room, 1, 0) == 1 && (stderr_room.revents & POLLOUT) && write(STDERR_FILENO, text, strlen(text)) < 0)
+        return; /* nobody reads; ending is what matters */
+}
+
+static void bark(void)
+{
+    char text[200];
+    kill_everything();
+    snprintf(text, sizeof text,
+             "spark-appliance: error: the event loop has not turned for %lld s: a bug of ours; every service was killed, ending with 70\n",
+             (long long)(self.watchdog_ms / 1000));
+    say(text);
+    _exit(EXIT_OUR_BUG);
+}
+
+/* A machine that slept or a frozen container makes a timer fire that nobody is to blame for: look twice. */
+static void look_at_loop(void)
+{
+    static unsigned long suspected;
+    static bool is_suspected;
+    if (!self.busy) {
+        is_suspected = false;
+        return;
+    }
+    if (is_suspected && suspected == self.turns)
+        bark();
+    is_suspected = true;
+    suspected = self.turns;
+    arm(self.watchdog_timer, SECOND_LOOK_MS * NS_PER_MS, 0);
+}
+
+static void *run(void *unused)
+{
+    struct pollfd fds[] = {
+        {.fd = self.quit, .events = POLLIN}, {.fd = self.watchdog_timer, .events = POLLIN}, {.fd = self.lease_timer, .events = POLLIN}};
+    for (;;) {
+        if (poll(fds, 3, -1) < 0)
+            continue; /* EINTR: a debugger */
+        uint64_t expired;
+        if (fds[0].revents)
+            return unused;
+        if (fds[1].revents && read(fds[1].fd, &expired, sizeof expired) > 0)
+            look_at_loop();
+        if (fds[2].revents && read(fds[2].fd, &expired, sizeof expired) > 0)
+            kill_overdue();
+    }
+}
+
+static void close_all(void)
+{
+    close(self.quit);
+    close(self.watchdog_timer);
+    close(self.lease_timer);
+}
+
+bool deadline_start(int64_t watchdog_ms, struct err *err)
+{
+    self.watchdog_ms = watchdog_ms;
+    if (self.started)
+        return true;
+    self.quit = eventfd(0, EFD_CLOEXEC);
+    self.watchdog_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    self.lease_timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (self.quit < 0 || self.watchdog_timer < 0 || self.lease_timer < 0) {
+        err_errno(err, "deadline thread: its timers");
+        close_all();
+        return false;
+    }
+    /* Signals are for the loop's signalfd. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_SIZE > PTHREAD_STACK_MIN ? STACK_SIZE : PTHREAD_STACK_MIN);
+    int code = pthread_create(&self.thread, &attributes, run, NULL);
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code != 0) {
+        errno = code;
+        err_errno(err, "deadline thread");
+        close_all();
+        return false;
+    }
+    self.started = true;
+    deadline_loop_busy();
+    return true;
+}
+
+void deadline_stop(void)
+{
+    if (!self.started)
+        return;
+    uint64_t one = 1;
+    if (write(self.quit, &one, sizeof one) == sizeof one)
+        pthread_join(self.thread, NULL);
+    self.started = false;
+    close_all();
+    free(self.guards);
+    self.guards = NULL;
+    self.count = self.capacity = 0;
+}
+
+void deadline_loop_busy(void)
+{
+    if (!self.started || self.watchdog_ms == 0)
+        return;
+    self.turns++;
+    self.busy = true;
+    arm(self.watchdog_timer, self.watchdog_ms * NS_PER_MS, 0);
+}
+
+void deadline_loop_idle(void)
+{
+    if (!self.started || !self.busy)
+        return;
+    self.busy = false;
+    arm(self.watchdog_timer, 0, 0);
+}
+
+bool deadline_guard(pid_t pid, int pidfd, struct err *err)
+{
+    if (self.count == self.capacity) {
+        int capacity = self.capacity ? self.capacity * 2 : 16;
+        struct guard *larger = malloc((size_t)capacity * sizeof *larger);
+        if (!larger)
+            return err_errno(err, "deadline thread: one more process");
+        pthread_mutex_lock(&self.lock);
+        struct guard *smaller = self.guards;
+        if (smaller)
+            memcpy(larger, smaller, (size_t)self.count * sizeof *larger);
+        self.guards = larger;
+        self.capacity = capacity;
+        pthread_mutex_unlock(&self.lock);
+        free(smaller);
+    }
+    pthread_mutex_lock(&self.lock);
+    self.guards[self.count++] = (struct guard){.pid = pid, .pidfd = pidfd, .due_boot_ns = INT64_MAX};
+    pthread_mutex_unlock(&self.lock);
+    return true;
+}
+
+void deadline_unguard(pid_t pid)
+{
+    pthread_mutex_lock(&self.lock);
+    for (int i = 0; i < self.count; i++)
+        if (self.guards[i].pid == pid) {
+            self.guards[i] = self.guards[--self.count];
+            break;
+        }
+    pthread_mutex_unlock(&self.lock);
+}
+
+bool deadline_set(pid_t pid, int64_t due_boot_ns)
+{
+    bool found = false;
+    int64_t next = INT64_MAX;
+    pthread_mutex_lock(&self.lock);
+    for (int i = 0; i < self.count; i++) {
+        if (self.guards[i].pid == pid) {
+            self.guards[i].due_boot_ns = due_boot_ns;
+            found = true;
+        }
+        if (self.guards[i].due_boot_ns < next)
+            next = self.guards[i].due_boot_ns;
+    }
+    if (self.started)
+        arm(self.lease_timer, next == INT64_MAX ? 0 : next > 0 ? next : 1, TFD_TIMER_ABSTIME);
+    pthread_mutex_unlock(&self.lock);
+    return found;
+}

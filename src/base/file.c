@@ -1,0 +1,134 @@
+#include "appliance/file.h"
+#include "appliance/sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool file_read(const char *path, struct buf *out, struct err *err)
+{
+    int fd = sys.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0)
+        return err_errno(err, "%s", path);
+    bool ok = true;
+    for (;;) {
+        char block[8192]; /* also for /proc, whose files claim to be empty */
+        ssize_t size = sys.read(fd, block, sizeof block);
+        if (size < 0 && errno == EINTR)
+            continue;
+        if (size < 0)
+            ok = err_errno(err, "%s", path);
+        else if (size > 0 && !buf_append(out, block, (size_t)size))
+            ok = err_set(err, ERR_INVALID, "%s: larger than %zu bytes", path, out->ceiling);
+        if (size <= 0 || !ok)
+            break;
+    }
+    sys.close(fd);
+    return ok;
+}
+
+static bool write_all(int fd, struct bytes text, const char *path, struct err *err)
+{
+    while (text.length > 0) {
+        ssize_t size = sys.write(fd, text.data, text.length);
+        if (size < 0 && errno == EINTR)
+            continue;
+        if (size < 0)
+            return err_errno(err, "write %s", path);
+        text.data += size;
+        text.length -= (size_t)size;
+    }
+    return true;
+}
+
+bool file_replace(const char *path, struct bytes text, mode_t mode, bool durable, struct err *err)
+{
+    char temp[PATH_MAX];
+    if ((size_t)snprintf(temp, sizeof temp, "%s.%d.new", path, (int)getpid()) >= sizeof temp)
+        return err_set(err, ERR_INVALID, "%s: path too long", path);
+    /* O_EXCL: never through a link that somebody put there. A leftover of an earlier process with our pid goes first. */
+    sys.unlink(temp);
+    int fd = sys.open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0)
+        return err_errno(err, "create %s", temp);
+    bool ok = write_all(fd, text, temp, err);
+    if (ok && fchmod(fd, mode) < 0) /* whatever the umask says */
+        ok = err_errno(err, "set the mode of %s", temp);
+    if (ok && durable && sys.fsync(fd) < 0)
+        ok = err_errno(err, "sync %s", temp);
+    sys.close(fd);
+    if (ok && sys.rename(temp, path) < 0)
+        ok = err_errno(err, "rename %s to %s", temp, path);
+    if (!ok)
+        sys.unlink(temp);
+    return ok;
+}
+
+bool file_make_dirs(const char *path, mode_t mode, struct err *err)
+{
+    char part[PATH_MAX];
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof part)
+        return err_set(err, ERR_INVALID, "%s: not a usable path", path);
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, mode) < 0 && errno != EEXIST) {
+            int code = errno;
+            struct stat there;
+            if (stat(part, &there) == 0 && S_ISDIR(there.st_mode))
+                continue; /* a read-only parent says EROFS before EEXIST */
+            errno = code;
+            return err_errno(err, "create directory %s", part);
+        }
+    }
+    struct stat there;
+    if (stat(path, &there) < 0)
+        return err_errno(err, "%s", path);
+    if (!S_ISDIR(there.st_mode))
+        return err_set(err, ERR_CONFLICT, "%s: is not a directory", path);
+    return true;
+}
+
+enum { TREE_DEPTH = 64 };
+
+static bool remove_at(int parent, const char *name, const char *shown, int depth, struct err *err)
+{
+    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+        return true;
+    if (errno != EISDIR && errno != EPERM)
+        return err_errno(err, "remove %s", shown);
+    if (depth == TREE_DEPTH)
+        return err_set(err, ERR_INVALID, "remove %s: more than %d levels deep", shown, TREE_DEPTH);
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        err_errno(err, "remove %s", shown);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    bool ok = true;
+    for (struct dirent *entry; ok && (entry = readdir(dir));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            char inner[PATH_MAX];
+            snprintf(inner, sizeof inner, "%.*s/%s", (int)sizeof inner - 300, shown, entry->d_name);
+            ok = remove_at(dirfd(dir), entry->d_name, inner, depth + 1, err);
+        }
+    closedir(dir);
+    if (ok && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        ok = err_errno(err, "remove %s", shown);
+    return ok;
+}
+
+bool file_remove_tree(const char *path, struct err *err)
+{
+    return remove_at(AT_FDCWD, path, path, 0, err);
+}

@@ -1,0 +1,223 @@
+#include "appliance/program.h"
+#include "appliance/bind.h"
+#include "appliance/deadline.h"
+#include "appliance/log.h"
+#include "appliance/output.h"
+#include "appliance/reaper.h"
+#include "appliance/signals.h"
+#include "appliance/supervise.h"
+#include "appliance/supervisor.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <unistd.h>
+
+#define RELOAD "appliance.reload"
+
+enum { FLUSH_MS = 500 };
+
+static struct {
+    bool supervising, stopping, ended, has_code;
+    int code;
+    struct program_options options;
+    struct task *main;
+    int reloads;          /* SIGHUPs nobody has taken yet */
+    struct reload *waiter;
+} self = {.options = {.stop_timeout_ms = 8000, .watchdog_ms = 60000}};
+
+struct reload {
+    struct wait wait;
+};
+
+static void set_code(int code)
+{
+    if (!self.has_code) {
+        self.has_code = true;
+        self.code = code;
+    }
+}
+
+static void everything_stopped(void *unused)
+{
+    (void)unused;
+    self.ended = true;
+}
+
+static void stop_services(void)
+{
+    self.stopping = true;
+    supervisor_stop_all(supervise_instance(), self.options.stop_timeout_ms, everything_stopped, NULL);
+}
+
+void program_end(int code)
+{
+    set_code(code);
+    if (self.supervising && !self.stopping)
+        stop_services();
+    else if (!self.supervising)
+        self.ended = true;
+}
+
+void program_signal(int signal)
+{
+    switch (signal) {
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
+        if (self.supervising) {
+            log_info(self.stopping ? "%s again: hurrying" : "%s: stopping everything in order", signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "SIGQUIT");
+            set_code(EXIT_ASKED);
+            stop_services(); /* a second call hurries */
+        } else {
+            program_end(128 + signal);
+        }
+        break;
+    case SIGHUP:
+        if (!self.supervising) {
+            program_end(128 + signal);
+            break;
+        }
+        self.reloads = 1; /* two that come before anybody looked are one */
+        if (self.waiter)
+            wait_finish(&self.waiter->wait);
+        break;
+    case SIGUSR1:
+        if (self.supervising)
+            supervisor_dump(supervise_instance());
+        break;
+    default:
+        break;
+    }
+}
+
+bool program_supervise(const struct program_options *options, struct err *err)
+{
+    self.options = *options;
+    if (self.supervising) {
+        console_set_format(options->json ? CONSOLE_JSON : CONSOLE_TEXT);
+        return deadline_start(options->watchdog_ms, err);
+    }
+    struct loop *loop = task_loop();
+    /* Lua first: what it needs of the loop, and the reaper, is made with the supervisor. */
+    if (!reaper_start(loop, getpid() != 1, err) || !console_start(loop, options->json ? CONSOLE_JSON : CONSOLE_TEXT, err) ||
+        !deadline_start(options->watchdog_ms, err) || !supervise_instance())
+        return false;
+    self.supervising = true;
+    return true;
+}
+
+bool program_is_supervising(void)
+{
+    return self.supervising;
+}
+
+static void main_ended(void *unused, bool failed)
+{
+    (void)unused;
+    self.main = NULL;
+    if (failed && !self.ended)
+        program_end(EXIT_BUG);
+}
+
+int program_run(lua_State *L, int argc, char **argv)
+{
+    struct err err;
+    if (!task_loop() || !signals_start(task_loop(), program_signal, &err)) {
+        log_error("can't start: %s", task_loop() ? err.text : "no memory or descriptors");
+        return EXIT_BUG;
+    }
+    static const char first[] = "require('appliance.core.program').finish(require('appliance.main')(...))";
+    if (luaL_loadbuffer(L, first, sizeof first - 1, "=main") != LUA_OK)
+        return EXIT_BUG;
+    luaL_checkstack(L, argc, "arguments");
+    for (int i = 1; i < argc; i++)
+        lua_pushstring(L, argv[i]);
+    self.main = task_start(L, argc - 1, "main");
+    lua_pop(L, 1);
+    task_on_end(self.main, main_ended, NULL);
+
+    if (!task_turn_until(L, &self.ended, &err)) {
+        log_error("%s", err.text); /* the loop itself is broken: nothing can be supervised any more */
+        set_code(EXIT_BUG);
+    }
+    const char *fatal = self.supervising ? supervisor_fatal(supervise_instance()) : NULL;
+    if (fatal)
+        self.code = EXIT_GAVE_UP;
+    if (self.supervising)
+        console_flush(FLUSH_MS);
+    return self.code;
+}
+
+/* --- appliance.core.program --- */
+
+static struct program_options options_of(lua_State *L, int index)
+{
+    struct program_options options = self.options;
+    options.stop_timeout_ms = bind_field_ms(L, index, "stop_timeout", (double)options.stop_timeout_ms / 1000);
+    options.watchdog_ms = bind_field_ms(L, index, "watchdog", (double)options.watchdog_ms / 1000);
+    options.json = bind_field_boolean(L, index, "json", options.json);
+    return options;
+}
+
+/* program.supervise{ stop_timeout = seconds, watchdog = seconds, json = boolean } -> true | nil, err; again: changes them */
+static int supervise(lua_State *L)
+{
+    struct program_options options = options_of(L, 1);
+    struct err err;
+    if (!program_supervise(&options, &err))
+        return bind_fail(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* program.finish(code): by the main function's return. A supervisor's main task only returns when it has to end. */
+static int finish(lua_State *L)
+{
+    program_end((int)luaL_optinteger(L, 1, EXIT_ASKED));
+    return 0;
+}
+
+static int reload_close(lua_State *L)
+{
+    if (self.waiter == luaL_checkudata(L, 1, RELOAD))
+        self.waiter = NULL;
+    return 0;
+}
+
+static int reload_came(lua_State *L, int status, lua_KContext context)
+{
+    (void)L, (void)status, (void)context;
+    self.reloads = 0;
+    return 0;
+}
+
+/* program.reload(): waits for a SIGHUP. One task at a time. */
+static int reload(lua_State *L)
+{
+    if (self.waiter)
+        return luaL_error(L, "somebody waits for SIGHUP already");
+    struct reload *op = bind_op(L, sizeof *op, RELOAD);
+    self.waiter = op;
+    if (self.reloads > 0)
+        wait_finish(&op->wait);
+    return task_await(L, &op->wait, reload_came);
+}
+
+/* program.trim(): gives memory that boot needed back to the system */
+static int trim(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT);
+    lua_gc(L, LUA_GCCOLLECT);
+    malloc_trim(0);
+    return 0;
+}
+
+int luaopen_appliance_core_program(lua_State *L);
+
+int luaopen_appliance_core_program(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"supervise", supervise}, {"finish", finish}, {"reload", reload}, {"trim", trim}, {NULL, NULL}};
+    bind_type(L, RELOAD, reload_close, NULL);
+    luaL_newlib(L, functions);
+    return 1;
+}

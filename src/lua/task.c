@@ -1,0 +1,499 @@
+#include "appliance/task.h"
+#include "appliance/bind.h"
+#include "appliance/clock.h"
+#include "appliance/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if LUA_VERSION_RELEASE_NUM >= 50406
+#define RESET_THREAD(co, from) lua_closethread(co, from)
+#else
+#define RESET_THREAD(co, from) ((void)(from), lua_resetthread(co))
+#endif
+
+#define TASK "appliance.task"
+#define JOIN "appliance.join"
+
+enum { HOOK_INSTRUCTIONS = 100000 }; /* between two looks at the clock: well under a millisecond */
+
+enum task_state { TASK_QUEUED, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
+
+/* A userdata whose first user value is its thread. The registry holds it until it ends, so a task nobody keeps still runs.
+ * When it has ended its thread's stack holds its results, or the error value alone. */
+struct task {
+    lua_State *co;
+    enum task_state state;
+    bool failed, over_budget, cancelled;
+    int arguments;        /* on co's stack, for the first resume */
+    int anchor;           /* registry reference while it lives */
+    struct wait *waiting; /* what it waits for */
+    struct task *next;    /* in the run queue */
+    struct join *joiners;
+    void (*ended)(void *, bool);
+    void *ended_argument;
+    char name[48];
+};
+
+/* One task that waits for the end of another. */
+struct join {
+    struct wait wait;
+    struct task *task; /* NULL once closed */
+    struct timer limit;
+    bool timed_out;
+    struct join *next;
+};
+
+static struct {
+    struct loop *loop;
+    struct task *current;
+    struct task *first, **last; /* run queue */
+    int count, closing;         /* closing: __close handlers of an ended task run, and must not wait */
+    int64_t budget_ns, resumed_ns;
+} self = {.last = &self.first, .budget_ns = 2 * NS_PER_S};
+
+struct loop *task_loop(void)
+{
+    if (!self.loop)
+        self.loop = loop_new(NULL);
+    return self.loop;
+}
+
+void task_set_budget(int64_t ms)
+{
+    self.budget_ns = ms * NS_PER_MS;
+}
+
+int task_count(void)
+{
+    return self.count;
+}
+
+static void enqueue(struct task *t)
+{
+    t->state = TASK_QUEUED;
+    t->next = NULL;
+    *self.last = t;
+    self.last = &t->next;
+}
+
+static void dequeue(struct task *t)
+{
+    for (struct task **at = &self.first; *at; at = &(*at)->next)
+        if (*at == t) {
+            *at = t->next;
+            if (self.last == &t->next)
+                self.last = at;
+            return;
+        }
+}
+
+void wait_finish(struct wait *w)
+{
+    if (w->done)
+        return;
+    w->done = true;
+    struct task *t = w->task;
+    w->task = NULL;
+    if (!t)
+        return;
+    t->waiting = NULL;
+    enqueue(t);
+}
+
+/* Lua that computes without waiting holds up everything else. Yielding here, and closing the task in the scheduler, is what no
+ * pcall can catch; under a C function that can't yield an error has to do. A coroutine inside the task is made to yield too:
+ * whoever resumes it has a hook of its own. The hook never fires inside a C function: that is the watchdog's (deadline.h). */
+static void look_at_clock(lua_State *L, lua_Debug *where)
+{
+    (void)where;
+    struct task *t = self.current;
+    if (!t || clock_ns() - self.resumed_ns < self.budget_ns)
+        return;
+    t->over_budget = true;
+    if (lua_isyieldable(L))
+        lua_yield(L, 0);
+    else
+        luaL_error(L, "computed for %d ms without waiting", (int)(self.budget_ns / NS_PER_MS));
+}
+
+int task_await(lua_State *L, struct wait *w, lua_KFunction k)
+{
+    if (w->done)
+        return k(L, LUA_OK, 0);
+    if (self.closing)
+        return luaL_error(L, "can't wait here: a __close that runs because its task ended must not wait; start a task for it");
+    if (!self.current) {
+        struct err err;
+        if (!task_turn_until(L, &w->done, &err))
+            return luaL_error(L, "%s", err.text);
+        return k(L, LUA_OK, 0);
+    }
+    if (self.current->co != L)
+        return luaL_error(L, "a coroutine inside a task can't wait: start a task instead");
+    if (!lua_isyieldable(L))
+        return luaL_error(L, "can't wait here: inside a function that C called (table.sort, string.gsub ...)");
+    w->task = self.current;
+    self.current->waiting = w;
+    self.current->state = TASK_WAITING;
+    return lua_yieldk(L, 0, 0, k);
+}
+
+struct task *task_start(lua_State *L, int arguments, const char *name)
+{
+    struct task *t = lua_newuserdatauv(L, sizeof *t, 1);
+    memset(t, 0, sizeof *t);
+    t->anchor = LUA_NOREF;
+    t->state = TASK_ENDED; /* until it is whole, for __gc */
+    luaL_setmetatable(L, TASK);
+    t->co = lua_newthread(L);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, -1);
+    t->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_insert(L, -(arguments + 2));
+    lua_xmove(L, t->co, arguments + 1);
+    lua_sethook(t->co, look_at_clock, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    strncpy(t->name, name ? name : "task", sizeof t->name - 1);
+    t->arguments = arguments;
+    self.count++;
+    enqueue(t);
+    return t;
+}
+
+void task_on_end(struct task *t, void (*ended)(void *, bool), void *argument)
+{
+    t->ended = ended;
+    t->ended_argument = argument;
+}
+
+/* Results, or the error value, are alone on t->co by now. */
+static void settle(lua_State *L, struct task *t, bool failed)
+{
+    t->state = TASK_ENDED;
+    t->failed = failed;
+    self.count--;
+    if (t->ended)
+        t->ended(t->ended_argument, failed);
+    for (struct join *j = t->joiners; j; j = j->next)
+        wait_finish(&j->wait);
+    int anchor = t->anchor;
+    t->anchor = LUA_NOREF;
+    luaL_unref(L, LUA_REGISTRYINDEX, anchor); /* t may be garbage from here on */
+}
+
+/* Closes what the task left open; the error value on top of co becomes its outcome. */
+static void close_failed(lua_State *L, struct task *t)
+{
+    lua_State *co = t->co;
+    lua_sethook(co, NULL, 0, 0); /* its __close handlers get all the time they need to let go */
+    lua_pushvalue(co, -1);       /* the original stays on top: Lua hands it to each __close */
+    lua_xmove(co, L, 1);
+    self.closing++;
+    RESET_THREAD(co, L);
+    self.closing--;
+    lua_settop(co, 0);
+    lua_xmove(L, co, 1);
+    settle(L, t, true);
+}
+
+static void fail(lua_State *L, struct task *t)
+{
+    lua_pushvalue(t->co, -1);
+    lua_xmove(t->co, L, 1);
+    luaL_traceback(L, t->co, luaL_tolstring(L, -1, NULL), 0);
+    log_error("task %s failed: %s", t->name, lua_tostring(L, -1));
+    lua_pop(L, 3);
+    close_failed(L, t);
+}
+
+static void fail_over_budget(lua_State *L, struct task *t)
+{
+    struct err err;
+    err_set(&err, ERR_TIMEOUT, "task %s computed for %d ms without waiting and was ended", t->name, (int)(self.budget_ns / NS_PER_MS));
+    luaL_traceback(L, t->co, err.text, 0);
+    log_error("%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+    /* Where it was is what its author needs most. */
+    lua_Debug where;
+    for (int level = 0; lua_getstack(t->co, level, &where); level++) {
+        lua_getinfo(t->co, "Sl", &where);
+        if (where.currentline > 0) {
+            err_set(&err, ERR_TIMEOUT, "%s:%d: computed for %d ms without waiting and was ended", where.short_src, where.currentline,
+                    (int)(self.budget_ns / NS_PER_MS));
+            break;
+        }
+    }
+    lua_settop(t->co, 0);
+    bind_push_err(L, &err);
+    lua_xmove(L, t->co, 1);
+    close_failed(L, t);
+}
+
+static void push_cancelled(lua_State *L, const struct task *t)
+{
+    struct err err;
+    err_set(&err, ERR_CANCELLED, "task %s was cancelled", t->name);
+    bind_push_err(L, &err);
+}
+
+static void resume(lua_State *L, struct task *t)
+{
+    int results = 0, arguments = t->arguments;
+    t->arguments = 0;
+    t->state = TASK_RUNNING;
+    struct task *outer = self.current; /* a task may turn the loop only through task_await, so this is NULL; kept for safety */
+    self.current = t;
+    self.resumed_ns = clock_ns();
+    int status = lua_resume(t->co, L, arguments, &results);
+    self.current = outer;
+
+    if (status == LUA_OK) {
+        if (lua_gettop(t->co) > results) { /* keep the results alone */
+            lua_xmove(t->co, L, results);
+            lua_settop(t->co, 0);
+            lua_xmove(L, t->co, results);
+        }
+        settle(L, t, false);
+    } else if (status != LUA_YIELD) {
+        if (t->cancelled)
+            close_failed(L, t);
+        else
+            fail(L, t);
+    } else if (t->over_budget) {
+        fail_over_budget(L, t);
+    } else if (t->state == TASK_RUNNING) {
+        lua_settop(t->co, 0);
+        enqueue(t); /* a bare coroutine.yield(): the others first */
+    }
+}
+
+void task_cancel(lua_State *L, struct task *t)
+{
+    if (t->state == TASK_ENDED)
+        return;
+    if (t->state == TASK_RUNNING) { /* itself, or somebody it resumed: takes effect as an error at the call */
+        t->cancelled = true;
+        push_cancelled(L, t);
+        lua_error(L);
+    }
+    if (t->state == TASK_QUEUED)
+        dequeue(t);
+    if (t->waiting) {
+        t->waiting->task = NULL;
+        t->waiting = NULL;
+    }
+    t->state = TASK_RUNNING; /* while its __close handlers run */
+    if (!lua_checkstack(t->co, 1))
+        lua_settop(t->co, 0);
+    push_cancelled(L, t);
+    lua_xmove(L, t->co, 1);
+    close_failed(L, t);
+}
+
+/* Only what is queued now: tasks that wake each other must not keep the loop from its events. */
+static void run_queue(lua_State *L)
+{
+    struct task *stop = NULL;
+    for (struct task *t = self.first; t; t = t->next)
+        stop = t;
+    for (bool last = false; self.first && !last;) {
+        struct task *t = self.first;
+        self.first = t->next;
+        if (!self.first)
+            self.last = &self.first;
+        last = t == stop;
+        resume(L, t);
+    }
+}
+
+bool task_turn_until(lua_State *L, const bool *stop, struct err *err)
+{
+    struct loop *loop = task_loop();
+    if (!loop)
+        return err_set(err, ERR_SYSTEM, "event loop: no memory or descriptors");
+    while (!*stop) {
+        run_queue(L);
+        if (!*stop && !loop_turn(loop, self.first ? 0 : INT64_MAX, err))
+            return false;
+    }
+    return true;
+}
+
+void task_shutdown(lua_State *L)
+{
+    lua_pushnil(L);
+    for (bool found = true; found;) { /* ending one may start or end others */
+        found = false;
+        lua_settop(L, lua_gettop(L) - 1);
+        lua_pushnil(L);
+        while (lua_next(L, LUA_REGISTRYINDEX)) {
+            struct task *t = luaL_testudata(L, -1, TASK);
+            if (t && t->state != TASK_ENDED) {
+                task_cancel(L, t);
+                found = true;
+                lua_pop(L, 1);
+                break;
+            }
+            lua_pop(L, 1);
+        }
+    }
+    loop_free(self.loop);
+    self.loop = NULL;
+}
+
+/* --- the Lua side --- */
+
+static struct task *check_task(lua_State *L, int index)
+{
+    return luaL_checkudata(L, index, TASK);
+}
+
+/* task.start([name,] f, ...) -> task */
+static int start(lua_State *L)
+{
+    const char *name = NULL;
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        name = lua_tostring(L, 1);
+        lua_pushvalue(L, 1);
+        lua_rotate(L, 1, 1); /* keep the name's text alive below the function */
+        lua_remove(L, 2);
+    } else {
+        lua_pushnil(L);
+        lua_insert(L, 1);
+    }
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    task_start(L, lua_gettop(L) - 2, name);
+    return 1;
+}
+
+static int join_close(lua_State *L)
+{
+    struct join *j = luaL_checkudata(L, 1, JOIN);
+    timer_stop(&j->limit);
+    if (j->task)
+        for (struct join **at = &j->task->joiners; *at; at = &(*at)->next)
+            if (*at == j) {
+                *at = j->next;
+                break;
+            }
+    j->task = NULL;
+    return 0;
+}
+
+static void join_limit(struct timer *timer)
+{
+    struct join *j = (struct join *)((char *)timer - offsetof(struct join, limit));
+    j->timed_out = true;
+    wait_finish(&j->wait);
+}
+
+static int push_outcome(lua_State *L, struct task *t)
+{
+    int count = lua_gettop(t->co);
+    luaL_checkstack(L, count + 1, "task results");
+    if (!lua_checkstack(t->co, count))
+        return luaL_error(L, "task results: too many");
+    if (t->failed)
+        lua_pushnil(L);
+    else
+        lua_pushboolean(L, true);
+    for (int i = 1; i <= count; i++)
+        lua_pushvalue(t->co, i);
+    lua_xmove(t->co, L, count);
+    return count + 1;
+}
+
+/* The stack as join left it: task, limit, join operation. */
+static int joined(lua_State *L, int status, lua_KContext context)
+{
+    (void)status, (void)context;
+    struct task *t = check_task(L, 1);
+    struct join *j = luaL_checkudata(L, 3, JOIN);
+    if (t->state == TASK_ENDED)
+        return push_outcome(L, t);
+    struct err err;
+    err_set(&err, ERR_TIMEOUT, "task %s did not end within %g s", t->name, lua_tonumber(L, 2));
+    (void)j;
+    return bind_fail(L, &err);
+}
+
+/* task:join([seconds]) -> true, results... | nil, err. A limit does not cancel the task. */
+static int join(lua_State *L)
+{
+    struct task *t = check_task(L, 1);
+    lua_Number seconds = luaL_optnumber(L, 2, -1);
+    lua_settop(L, 2);
+    if (t == self.current)
+        return luaL_error(L, "a task can't wait for its own end");
+    if (t->state == TASK_ENDED)
+        return push_outcome(L, t);
+    struct join *j = bind_op(L, sizeof *j, JOIN);
+    bind_pin(L, 1);
+    j->task = t;
+    j->next = t->joiners;
+    t->joiners = j;
+    if (seconds >= 0)
+        timer_start_ns(&j->limit, bind_loop(L), (int64_t)(seconds * (lua_Number)NS_PER_S), join_limit);
+    return task_await(L, &j->wait, joined);
+}
+
+static int cancel(lua_State *L)
+{
+    task_cancel(L, check_task(L, 1));
+    return 0;
+}
+
+/* __close: leaving the block ends the task; from inside the task itself there is nothing to do. */
+static int close_task(lua_State *L)
+{
+    struct task *t = check_task(L, 1);
+    if (t->state != TASK_RUNNING)
+        task_cancel(L, t);
+    return 0;
+}
+
+static int is_alive(lua_State *L)
+{
+    lua_pushboolean(L, check_task(L, 1)->state != TASK_ENDED);
+    return 1;
+}
+
+/* task.yield(): lets every other queued task go first. */
+static int yield(lua_State *L)
+{
+    if (!self.current)
+        return 0;
+    return lua_yield(L, 0);
+}
+
+static int now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)clock_ns() / (lua_Number)NS_PER_S);
+    return 1;
+}
+
+static int count(lua_State *L)
+{
+    lua_pushinteger(L, self.count);
+    return 1;
+}
+
+int luaopen_appliance_core_task(lua_State *L);
+int task_open_sleep(lua_State *L); /* task_wait.c: sleep, queue */
+
+int luaopen_appliance_core_task(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"join", join}, {"cancel", cancel}, {"is_alive", is_alive}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"start", start}, {"yield", yield}, {"now", now}, {"count", count}, {NULL, NULL}};
+    bind_loop(L);
+    if (luaL_newmetatable(L, TASK)) {
+        luaL_newlib(L, methods);
+        lua_setfield(L, -2, "__index");
+        lua_pushcfunction(L, close_task);
+        lua_setfield(L, -2, "__close");
+    }
+    lua_pop(L, 1);
+    bind_type(L, JOIN, join_close, NULL);
+    luaL_newlib(L, functions);
+    return task_open_sleep(L);
+}
