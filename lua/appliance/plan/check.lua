@@ -22,6 +22,17 @@ function T.path(value)
   return nil, "an absolute path"
 end
 
+--- Names are not looked up by who supervises: that could block.
+function T.address(value)
+  if type(value) == "string" and (value:find "^%d+%.%d+%.%d+%.%d+$" or value:find ":" and value:find "^[%x:.]+$") then return value end
+  return nil, "a numeric address, such as 127.0.0.1"
+end
+
+function T.request(value)
+  if type(value) == "string" and value:find "^/%S*$" and #value <= 1000 then return value end
+  return nil, 'a path to ask for, such as "/json/"'
+end
+
 function T.user(value)
   if math.type(value) == "integer" and value >= 0 then return value end
   if type(value) == "string" and value ~= "" then return value end
@@ -45,6 +56,11 @@ local function by_settings_type(type_name, right)
   end
 end
 T.duration = by_settings_type("duration", 'seconds, or a text like "30s"')
+function T.period(value)
+  local seconds = T.duration(value)
+  if seconds and seconds >= 0.001 then return seconds end
+  return nil, 'at least a millisecond, as seconds or as a text like "250ms"'
+end
 T.size = by_settings_type("size", 'bytes, or a text like "10m"')
 
 local function one_of(...)
@@ -98,7 +114,9 @@ function T.env(value)
   return env
 end
 
-local SIGNALS = { HUP = true, INT = true, QUIT = true, KILL = true, USR1 = true, USR2 = true, TERM = true, PWR = true, WINCH = true }
+local SIGNALS = {}
+for name in ("HUP INT QUIT ABRT KILL USR1 USR2 ALRM TERM CONT PWR WINCH"):gmatch "%u%w*" do SIGNALS[name] = true end
+
 function T.signal(value)
   local name = type(value) == "string" and value:upper():gsub("^SIG", "")
   if name and SIGNALS[name] then return name end
@@ -116,9 +134,9 @@ function T.after(value)
 end
 
 function T.clean(value)
-  local list = list_of(whole(0, 255), "")(value)
+  local list = list_of(whole(1, 255), "")(value)
   if list and #list <= 4 then return list end
-  return nil, "a list of up to four exit codes, such as { 143 }"
+  return nil, "a list of up to four exit codes besides 0, such as { 143 }"
 end
 
 local strings = list_of(T.string, "a list of names")
@@ -128,8 +146,8 @@ local FIELDS = {
   after = T.after, oneshot = T.boolean, critical = T.boolean, restart = one_of("always", "on-failure", "never"), clean = T.clean,
   change = one_of("restart", "keep", "keep-while-healthy"), inputs = strings, role = T.string,
   ready = {
-    kind = one_of("tcp", "http", "line", "lua"), host = T.string, port = whole(1, 65535), path = T.string, has = T.string,
-    period = T.duration, deadline = T.duration, misses = whole(0, 1000000), health_period = T.duration,
+    kind = one_of("tcp", "http", "line", "lua"), host = T.address, port = whole(1, 65535), path = T.request, has = T.string,
+    period = T.period, deadline = T.duration, misses = whole(0, 1000000), health_period = T.period,
   },
   backoff = { min = T.duration, max = T.duration, healthy = T.duration, give_up = whole(0, 1000000) },
   stop = { signal = T.signal, grace = T.duration, dump = T.signal },
@@ -166,7 +184,7 @@ end
 --- What each kind of readiness can't do without, and why.
 local READY_NEEDS = {
   tcp = { port = "the port that answers once the service is ready" },
-  http = { port = "the port to ask", path = 'what to ask for, such as "/json/"' },
+  http = { port = "the port to ask", path = 'the path to ask for, such as "/json/"' },
   line = { has = "the text that the line holds which says it is ready" },
   lua = {},
 }
@@ -181,8 +199,11 @@ local function readiness(ready, given, fault)
   for field, why in pairs(needs) do
     if given[field] == nil then fault(("ready.%s is missing: %s"):format(field, why)) end
   end
-  if ready.kind == "tcp" or ready.kind == "http" then ready.host = ready.host or "127.0.0.1" end
-  if ready.path and ready.path:sub(1, 1) ~= "/" then fault(("ready.path is %s; it begins with /"):format(show(ready.path))) end
+  local connects = ready.kind == "tcp" or ready.kind == "http"
+  if connects then ready.host = ready.host or "127.0.0.1" end
+  if not connects and (ready.misses or 0) > 0 then
+    fault "ready.misses needs kind tcp or http: of the others there is nothing to ask again"
+  end
 end
 
 local function one_service(given, fault)

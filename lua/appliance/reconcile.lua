@@ -1,0 +1,249 @@
+--- From what runs to what should run: an ordered list of steps, each with the sentence for the log. Pure; supervise.lua carries it out.
+--- Touches only what differs: a service whose process and inputs are the same goes on running, whatever else changes.
+local reconcile = {}
+
+local function same(one, other)
+  if type(one) ~= "table" or type(other) ~= "table" then return one == other end
+  for key, value in pairs(one) do
+    if not same(value, other[key]) then return false end
+  end
+  for key in pairs(other) do
+    if one[key] == nil then return false end
+  end
+  return true
+end
+
+local function sorted(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  return names
+end
+
+--- "a", "a and b", "a, b and 3 more"
+local function enumerate(items, most)
+  local shown = { table.unpack(items, 1, most) }
+  if #items > most then return table.concat(shown, ", ") .. (" and %d more"):format(#items - most) end
+  if #shown < 2 then return shown[1] or "" end
+  return table.concat(shown, ", ", 1, #shown - 1) .. " and " .. shown[#shown]
+end
+
+-- ---------------------------------------------------------------- facts, in words
+
+local function is_list(value) return type(value) == "table" and (value[1] ~= nil or next(value) == nil) end
+
+local function plain(value)
+  if type(value) ~= "table" then return tostring(value) end
+  local parts = {}
+  if is_list(value) then
+    for i, item in ipairs(value) do parts[i] = plain(item) end
+    return #parts > 0 and table.concat(parts, " ") or "none"
+  end
+  for i, key in ipairs(sorted(value)) do parts[i] = tostring(key) .. "=" .. plain(value[key]) end
+  return table.concat(parts, " ")
+end
+
+local function tell(name, old, new, into)
+  if same(old, new) then return end
+  if type(old) == "table" and type(new) == "table" and not is_list(old) and not is_list(new) then
+    local fields = {}
+    for field in pairs(old) do fields[field] = true end
+    for field in pairs(new) do fields[field] = true end
+    for _, field in ipairs(sorted(fields)) do tell(name .. "." .. tostring(field), old[field], new[field], into) end
+  elseif new == nil then
+    into[#into + 1] = name .. " is gone"
+  elseif require("appliance.secrets").is_secret(name) then
+    into[#into + 1] = name .. " changed"
+  else
+    into[#into + 1] = ("%s %s now %s"):format(name, is_list(new) and "are" or "is", plain(new))
+  end
+end
+
+--- What changed between two sets of facts, for the sentence of whatever follows from it: { "masters are now 10.0.0.3 10.0.0.4" }
+function reconcile.causes(old, new)
+  local causes, names = {}, {}
+  for name in pairs(old) do names[name] = true end
+  for name in pairs(new) do names[name] = true end
+  for _, name in ipairs(sorted(names)) do tell(tostring(name), old[name], new[name], causes) end
+  return causes
+end
+
+-- ---------------------------------------------------------------- files
+
+--- Keys whose value differs, as sentences. Comments, order and origin are nobody's input.
+local function changed_keys(old, new)
+  local changes, keys = {}, {}
+  for key in pairs(old) do keys[key] = true end
+  for key in pairs(new) do keys[key] = true end
+  for _, key in ipairs(sorted(keys)) do
+    local was, is = old[key], new[key]
+    if not is then
+      changes[#changes + 1] = key .. " is gone"
+    elseif not was or was.value ~= is.value then
+      local secrets = require "appliance.secrets"
+      local value = is.secret and "changed" or "is now " .. (is.value == "" and "empty" or secrets.redact(key, is.value))
+      changes[#changes + 1] = ("%s %s"):format(key, value)
+    end
+  end
+  return changes
+end
+
+--- What a file's readers see differently: nil for nothing, else sentences.
+local function file_change(name, old, new)
+  if old and new and old.keys and new.keys then
+    local changes = changed_keys(old.keys, new.keys)
+    return changes[1] and changes or nil
+  end
+  if old and new and old.text == new.text then return nil end
+  return { name .. (new and (old and " changed" or " is new") or " is gone") }
+end
+
+local function count_keys(keys)
+  local count = 0
+  for _ in pairs(keys) do count = count + 1 end
+  return count == 1 and "1 key" or ("%d keys"):format(count)
+end
+
+local function write_step(name, old, new, change)
+  local log
+  if not old then
+    log = ("%s: written%s"):format(name, new.keys and ", " .. count_keys(new.keys) or "")
+  elseif change and new.keys and old.keys then
+    log = ("%s: %s"):format(name, enumerate(change, 3))
+  elseif old.text ~= new.text then
+    log = ("%s: written anew%s"):format(name, change and "" or ", with the same values")
+  else
+    log = ("%s: its mode is now %04o"):format(name, new.mode)
+  end
+  return { kind = "write", file = name, text = new.text, mode = new.mode, log = log }
+end
+
+-- ---------------------------------------------------------------- services
+
+--- What the process itself was started with. All else of a spec is about supervising it, and is no reason to end it.
+local PROCESS = { "command", "env", "dir", "user", "nice" }
+--- Ours alone: the supervisor never sees these.
+local PRIVATE = { change = true, inputs = true, role = true }
+local IN_WORDS = { env = "environment", dir = "directory" }
+
+local function changed_fields(old, new)
+  local process, supervision, is_process, fields = {}, {}, {}, {}
+  for _, field in ipairs(PROCESS) do
+    is_process[field] = true
+    if not same(old[field], new[field]) then process[#process + 1] = IN_WORDS[field] or field end
+  end
+  for field in pairs(old) do fields[field] = true end
+  for field in pairs(new) do fields[field] = true end
+  for _, field in ipairs(sorted(fields)) do
+    if not is_process[field] and not PRIVATE[field] and not same(old[field], new[field]) then supervision[#supervision + 1] = field end
+  end
+  return process, supervision
+end
+
+local function state_of(states, name)
+  local view = states and states[name]
+  if type(view) == "string" then return view, true end
+  if view then return view.state, view.wanted ~= false end
+  return nil, true
+end
+
+--- Which running service stays as it is though its plan changed?
+local function is_kept(service, state)
+  if service.change == "keep" then return true end
+  return service.change == "keep-while-healthy" and (state == nil or state == "up" or state == "starting" or state == "done")
+end
+
+local function because(causes, reasons)
+  if causes and causes[1] then return enumerate(causes, 3) end
+  return enumerate(reasons, 3)
+end
+
+--- Steps for one service that both plans have.
+local function change_service(old, new, file_changes, options, add)
+  local process, supervision = changed_fields(old, new)
+  local reasons = {}
+  if process[1] then reasons[1] = ("its %s changed"):format(enumerate(process, 5)) end
+  for _, name in ipairs(new.inputs or {}) do
+    table.move(file_changes[name] or {}, 1, #(file_changes[name] or {}), #reasons + 1, reasons)
+  end
+  if not process[1] and not supervision[1] and not reasons[1] then return end
+  if process[1] or supervision[1] then add { kind = "declare", service = new.name, spec = new } end
+  local state, is_wanted = state_of(options.states, new.name)
+  local why = because(options.causes, reasons)
+  if not is_wanted then
+    add { kind = "keep", service = new.name,
+          log = ("%s: stays stopped as it was asked to; its next start uses the new plan"):format(new.name) }
+  elseif not reasons[1] then
+    add { kind = "keep", service = new.name, log = ("%s: goes on running; its new %s hold%s from the next start"):format(
+      new.name, enumerate(supervision, 5), #supervision == 1 and "s" or "") }
+  elseif is_kept(new, state) then
+    add { kind = "keep", service = new.name,
+          log = ("%s: goes on running though %s; its next start uses the new plan"):format(new.name, why) }
+  else
+    add { kind = "restart", service = new.name, log = ("%s: restarted, %s"):format(new.name, why) }
+  end
+end
+
+--- Files are there before who reads them, and stay until nobody does.
+local ORDER = { "write", "declare", "stop", "restart", "start", "keep", "say", "remove" }
+
+local function by_name(services)
+  local map = {}
+  for _, service in ipairs(services) do map[service.name] = service end
+  return map
+end
+
+--- reconcile.steps(current, wanted [, { states = { [service] = view }, causes = { "masters are now ..." } }]) -> steps
+--- `current` is the plan in force, nil at the start (`files` may be those found on disk: { files = {...}, services = {} }).
+--- `states`: supervise.view of each service, or only its state's name. A step:
+---   { kind = "write", file =, text =, mode = }   { kind = "remove", file = }
+---   { kind = "declare", service =, spec = }      { kind = "start" | "restart" | "stop" | "keep", service = }
+--- in the order in which they are carried out; { kind = "say" } are the plan's notes, each told once.
+--- `log` is the sentence; a step without one says nothing.
+function reconcile.steps(current, wanted, options)
+  current = current or { files = {}, services = {} }
+  options = options or {}
+  local lists = {}
+  for _, kind in ipairs(ORDER) do lists[kind] = {} end
+  local function add(step) table.insert(lists[step.kind], step) end
+
+  local file_changes = {}
+  for _, name in ipairs(sorted(wanted.files)) do
+    local old, new = current.files[name], wanted.files[name]
+    file_changes[name] = file_change(name, old, new)
+    if not old or old.text ~= new.text or old.mode ~= new.mode then add(write_step(name, old, new, file_changes[name])) end
+  end
+  for _, name in ipairs(sorted(current.files)) do
+    if not wanted.files[name] then add { kind = "remove", file = name, log = name .. ": removed, no longer in the plan" } end
+  end
+
+  local before, after = by_name(current.services), by_name(wanted.services)
+  for _, service in ipairs(wanted.services) do
+    local old = before[service.name]
+    if old then
+      change_service(old, service, file_changes, options, add)
+    else
+      add { kind = "declare", service = service.name, spec = service }
+      add { kind = "start", service = service.name, log = ("%s: started%s"):format(service.name,
+        options.causes and options.causes[1] and ", " .. enumerate(options.causes, 3) or "") }
+    end
+  end
+  for _, service in ipairs(current.services) do
+    if not after[service.name] then
+      add { kind = "stop", service = service.name, log = ("%s: stopped, %s"):format(service.name,
+        because(options.causes, { "no longer in the plan" })) }
+    end
+  end
+
+  local said = {}
+  for _, note in ipairs(current.notes or {}) do said[note] = true end
+  for _, note in ipairs(wanted.notes or {}) do
+    if not said[note] then add { kind = "say", log = note } end
+  end
+
+  local steps = {}
+  for _, kind in ipairs(ORDER) do table.move(lists[kind], 1, #lists[kind], #steps + 1, steps) end
+  return steps
+end
+
+return reconcile

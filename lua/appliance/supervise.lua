@@ -1,0 +1,92 @@
+--- Carries the reconciler's steps out. Decides nothing: what fails is said and returned, and the rest is done all the same.
+local supervise = {}
+
+local does = {
+  write = function(world, step) return world.write(step.file, step.text, step.mode) end,
+  remove = function(world, step) return world.remove_file(step.file) end,
+  declare = function(world, step) return world.declare(step.spec) end,
+  stop = function(world, step) return world.remove(step.service) end,
+  restart = function(world, step) return world.restart(step.service) end,
+  start = function(world, step) return world.want(step.service, true) end,
+  keep = function() return true end,
+  say = function() return true end,
+}
+
+--- supervise.carry_out(steps, world) -> failures: a list, empty when all went well, of { step =, err = }.
+--- `world` has write, remove_file, declare, remove, want, restart (each -> true | nil, err) and log(sentence).
+function supervise.carry_out(steps, world)
+  local failures, postponed = {}, {}
+  local function carry(step)
+    if step.log then world.log(step.log) end
+    local ok, err = does[step.kind](world, step)
+    if not ok then failures[#failures + 1] = { step = step, err = err } end
+  end
+  for i, step in ipairs(steps) do
+    if step.kind == "declare" then
+      -- Two services that swap who waits for whom look like a circle until both are declared: such a one is tried again behind the others.
+      if not world.declare(step.spec) then postponed[#postponed + 1] = step end
+    else
+      carry(step)
+    end
+    local following = steps[i + 1]
+    if step.kind == "declare" and not (following and following.kind == "declare") then
+      for _, late in ipairs(postponed) do carry(late) end
+      postponed = {}
+    end
+  end
+  return failures
+end
+
+--- The files that an earlier run left in the conf directory, as the current plan's: what is right is not written again, what no plan
+--- has any more is removed.
+function supervise.found(directory)
+  local file = require "appliance.core.file"
+  local files = {}
+  for _, name in ipairs(file.list(directory) or {}) do
+    local path = directory .. "/" .. name
+    local stat = file.stat(path)
+    if stat and stat.kind == "file" then
+      local text = file.read(path)
+      if text then files[name] = { text = text, mode = stat.mode & 4095 } end
+    end
+  end
+  return { files = files, services = {} }
+end
+
+--- The real world: files below the conf directory (or absolute), services under the program's supervisor.
+function supervise.world(directory)
+  local file = require "appliance.core.file"
+  local log = require "appliance.core.log"
+  local core = require "appliance.core.supervise"
+  local function path_of(name) return name:sub(1, 1) == "/" and name or directory .. "/" .. name end
+  return {
+    log = log.info,
+    write = function(name, text, mode)
+      local path = path_of(name)
+      local ok, err = file.make_dirs(path:match "^(.*)/[^/]*$")
+      if not ok then return nil, err end
+      return file.replace(path, text, mode, false)           -- made anew at each start, so a power cut can't harm it
+    end,
+    remove_file = function(name) return file.remove(path_of(name)) end,
+    declare = function(spec)
+      -- It raises on a spec that makes no sense here, such as a user who does not exist: for a node at work that is a failure like others.
+      local ok, result, err = pcall(core.declare, spec)
+      if not ok then return nil, result end
+      return result, err
+    end,
+    remove = core.remove,
+    want = core.want,
+    restart = core.restart,
+  }
+end
+
+--- supervise.apply(steps, directory) -> failures, each of them logged.
+function supervise.apply(steps, directory)
+  local failures = supervise.carry_out(steps, supervise.world(directory))
+  for _, failed in ipairs(failures) do
+    require("appliance.core.log").error(("%s: not carried out: %s"):format(failed.step.service or failed.step.file, tostring(failed.err)))
+  end
+  return failures
+end
+
+return supervise
