@@ -1,0 +1,141 @@
+--- A node without Spark, for the busted specs of site authors:
+---   local simulate = require "appliance.simulate"
+---   local node <close> = simulate("worker", { masters = { "10.0.0.1" } })
+---   node.fact("masters", { "10.0.0.3" }); node.pass(2)
+---   assert.same({ "worker: restarted, masters are now 10.0.0.3" }, node.decisions)
+--- Profile, plan, reconciler and the state table of services are the program's own. Time passes only by node.pass.
+local plan = require "appliance.plan"
+local reconcile = require "appliance.reconcile"
+local services = require "appliance.simulate.services"
+local settle = require "appliance.settle"
+local supervise = require "appliance.supervise"
+
+local simulate = {}
+
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local twin = {}
+  for key, item in pairs(value) do twin[key] = copy(item) end
+  return twin
+end
+
+local function explain(faults)
+  local lines = {}
+  for i, fault in ipairs(faults) do lines[i] = tostring(fault) end
+  return table.concat(lines, "\n")
+end
+
+--- A name is looked for as the program does; a table is a profile right away, its plan function gets settings as they are.
+local function load_profile(profile, options)
+  if type(profile) == "table" then return { name = profile.name or "simulated", plan = profile.plan, settings = profile.settings } end
+  local object, faults = require("appliance.profile").load(profile, { environ = options.settings, path = options.path })
+  if not object then error(explain(faults), 3) end
+  return object
+end
+
+local function read_settings(object, given)
+  if not object.settings then return given or {} end
+  local env, faults = require("appliance.settings").read(object.settings, given or {})
+  if not env then return nil, faults end
+  return env
+end
+
+local function make_plan(object, env, facts, layers)
+  local draft, err = object.plan(env, facts)
+  if not draft and err then return nil, { err } end
+  return plan.normalise(draft, { profile = object.name, layers = layers })
+end
+
+--- simulate(profile, facts [, { settings = { NAME = "text" }, layers =, path = { directories } }]) -> node
+function simulate.node(profile, facts, options)
+  options = options or {}
+  local object = load_profile(profile, options)
+  local env, faults = read_settings(object, options.settings)
+  if not env then error(explain(faults), 2) end
+  local known, planned_with = copy(facts or {}), nil
+  local running = services.new()
+  local burst = settle.new(options.settle)
+  local node = { decisions = {}, steps = {}, log = running.log, services = running.by_name, files = {} }
+
+  --- The world a plan is carried out in: files in a table, services without processes.
+  local world = {
+    log = function(sentence)
+      if planned_with then node.decisions[#node.decisions + 1] = sentence end
+    end,
+    write = function(name, text) node.files[name] = text; return true end,
+    remove_file = function(name) node.files[name] = nil; return true end,
+    declare = function(spec) return running:declare(spec) end,
+    remove = function(name) return running:remove(name) end,
+    want = function(name, up) return running:want(name, up) end,
+    restart = function(name) return running:restart(name) end,
+  }
+
+  local function compute()
+    local wanted, problems = make_plan(object, env, copy(known), options.layers)
+    if not wanted then return nil, problems end
+    local causes = planned_with and reconcile.causes(planned_with, known)
+    node.steps = reconcile.steps(node.plan, wanted, { states = running.by_name, causes = causes })
+    supervise.carry_out(node.steps, world)
+    node.plan, planned_with = wanted, copy(known)
+    return true
+  end
+
+  local function replan()
+    local ok, problems = compute()
+    if not ok then node.decisions[#node.decisions + 1] = "the plan in force stays: " .. explain(problems) end
+  end
+
+  --- What is learned from the world, now. The plan follows when things have settled.
+  function node.fact(name, value)
+    known[name] = copy(value)
+    burst:changed(running.now)
+  end
+
+  --- Lets time pass: timers fire in their order, changed facts take effect.
+  function node.pass(seconds)
+    local stop = running.now + seconds
+    while true do
+      local timer, change = running:due(), burst:due()
+      local at = timer and change and math.min(timer, change) or timer or change
+      if not at or at > stop then break end
+      running:fire(math.max(at, running.now))
+      if burst:take(running.now) then replan() end
+    end
+    running.now = stop
+  end
+
+  --- SIGHUP with other settings: { NAME = "text" }. Takes effect at once, or not at all.
+  function node.reload(given)
+    local fresh, problems = read_settings(object, given)
+    if not fresh then
+      node.decisions[#node.decisions + 1] = "the plan in force stays: " .. explain(problems)
+      return
+    end
+    env = fresh
+    replan()
+  end
+
+  --- Events of services. ready() without a name: everybody who is starting.
+  function node.ready(name)
+    if name then return running:ready(name) end
+    for _, each in ipairs({ table.unpack(running.order) }) do
+      if running.by_name[each] and running.by_name[each].state == "starting" then running:ready(each) end
+    end
+  end
+  function node.unready(name) running:unready(name) end
+  function node.exit(name, how) running:exit(name, how) end
+  function node.stop(name) running:want(name, false) end
+  function node.start(name) running:want(name, true) end
+  function node.restart(name) running:restart(name) end
+  --- From now on the service takes so long to end when asked to (0 at first); beyond its grace it is killed.
+  function node.lasts(name, seconds) running.by_name[name].lasts = seconds end
+  --- The next start of the service fails: "later" (no process to be had) or "never" (no such program).
+  function node.spawn_fails(name, when) running.by_name[name].spawn_fails = "spawn " .. (when or "later") end
+  function node.now() return running.now end
+
+  local ok, problems = compute()
+  if not ok then error(explain(problems), 2) end
+  return setmetatable(node, { __close = function() end })
+end
+
+return setmetatable(simulate, { __call = function(_, ...) return simulate.node(...) end })
