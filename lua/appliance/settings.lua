@@ -58,9 +58,10 @@ local function refine(shipped, changes)
 end
 
 --- A profile's list of settings -> one schema, definitions by name. Items: the name of a shipped setting, "spark.*" for all of Spark's,
---- or NAME = definition. The core's are not added here: profile.lua does that.
-function settings.schema(wanted)
+--- or NAME = definition. `inherited`: the schema of the profile it extends. The core's are not added here: profile.lua does that.
+function settings.schema(wanted, inherited)
   local schema, faults = {}, {}
+  for name, def in pairs(inherited or {}) do schema[name] = def end
   local function fault(name, text)
     local err = failure.new("invalid", "%s", text)
     err.name = name
@@ -81,7 +82,8 @@ function settings.schema(wanted)
       end
     else
       local def = item
-      if type(item) == "table" and item.type == nil and settings.shipped(key) then def = refine(settings.shipped(key), item) end
+      local known = type(item) == "table" and item.type == nil and (schema[key] or settings.shipped(key))
+      if known then def = refine(known, item) end
       local problem = check_definition(tostring(key), def)
       if problem then fault(key, problem) else schema[key] = def end
     end
@@ -276,14 +278,6 @@ local function report_unknown(self, mode)
   end
 end
 
-local function guarded(env, schema)
-  return setmetatable(env, { __index = function(_, name)
-    if schema[name] or type(name) ~= "string" then return nil end
-    local hint = require "appliance.near".hint(name, pairs(schema))
-    error(("env.%s: this profile's settings have no %s%s"):format(name, name, hint ~= "" and hint or "; add it to `settings`"), 2)
-  end })
-end
-
 local function in_order(faults)
   table.sort(faults, function(a, b) return a.text < b.text end)
   return faults
@@ -309,11 +303,25 @@ function settings.read(wanted, environ, read_file)
   if #self.faults > 0 then return nil, in_order(self.faults) end
   table.sort(self.notes)
   readings[self.env] = self
-  return guarded(self.env, schema)
+  return self.env
 end
 
 local function known_of(env)
   return assert(readings[env], "not an env that settings.read made")
+end
+
+--- The same values for a plan, which should be told of a name that its profile did not ask for, and not get nil.
+function settings.strict(env)
+  local known = readings[env]
+  if not known then return env end
+  local view = setmetatable({}, { __index = function(_, name)
+    if known.schema[name] or type(name) ~= "string" then return nil end
+    local hint = require "appliance.near".hint(name, pairs(known.schema))
+    error(("env.%s: this profile's settings have no %s%s"):format(name, name, hint ~= "" and hint or "; add it to `settings`"), 2)
+  end })
+  for name, value in pairs(env) do rawset(view, name, value) end
+  readings[view] = known
+  return view
 end
 
 --- Where a value comes from: "WORKER_CORES (environment)", "SPARK_WORKER_CORES (environment), for WORKER_CORES", "default", ... or nil when it has none.
@@ -324,6 +332,18 @@ end
 --- Did somebody give this value, rather than a default or a rule?
 function settings.is_given(env, name)
   return known_of(env).source[name] ~= nil
+end
+
+local written = {
+  size = types.size_text, duration = types.duration_text, hosts = types.hosts_text,
+  list = function(items) return table.concat(items, ",") end,
+}
+
+--- A value as a configuration file of Spark wants it: "2g" for a size (Spark takes a plain number for MiB here and for bytes there).
+function settings.written(env, name)
+  local value, def = env[name], known_of(env).schema[name]
+  if value == nil or not written[def.type] then return value end
+  return written[def.type](value)
 end
 
 --- Sentences for the boot log: what was given but has no effect.

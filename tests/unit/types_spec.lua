@@ -71,6 +71,7 @@ describe("types", function()
     refused("duration", "1ms", { least = 0.1 }, "at least 100ms")
     assert.equal("500ms", types.duration_text(0.5))
     assert.equal("90s", types.duration_text(90))
+    assert.equal("1500ms", types.duration_text(1.5))
   end)
 
   it("take shares of a whole", function()

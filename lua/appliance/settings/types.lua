@@ -80,9 +80,10 @@ function types.duration(text, def)
   return within(tonumber(number) * scale, def, types.duration_text)
 end
 
+--- Seconds the way Spark reads them: it knows no fractions here either.
 function types.duration_text(value)
-  if value < 1 then return number_text(value * 1000) .. "ms" end
-  return number_text(value) .. "s"
+  if value ~= math.floor(value) then return ("%.0fms"):format(value * 1000) end
+  return ("%.0fs"):format(value)
 end
 
 --- "0.6" or "60%" -> 0.6
