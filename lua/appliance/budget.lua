@@ -1,6 +1,7 @@
 --- A bound on pure Lua: budget.run(f, ...) -> true, results | nil, err. A profile's chunk and its `plan` are computations of a few
 --- thousand instructions; one that takes twenty million is a loop without end, and is stopped with the line it was at.
---- It runs in a coroutine of its own, so it may not wait (a native call that would, says so), and the scheduler's hook on the task stays as it is.
+--- It runs in a coroutine of its own, so it may not wait (a native call that would, says so), and the scheduler's hook on the task stays
+--- as it is.
 --- What a hook can't reach is one call of C (a backtracking pattern): for that the program has its watchdog.
 local budget = {}
 
@@ -8,7 +9,8 @@ local LIMIT, STEP = 20000000, 100000
 
 local current                                                 -- the run in progress: a run never starts another
 
---- pcall and xpcall as a profile gets them: they don't hold an error that says the budget is spent, else `while true do pcall(f) end` would go on.
+--- pcall and xpcall as a profile gets them: they don't hold an error that says the budget is spent, else `while true do pcall(f) end`
+--- would go on.
 local function pass_on(...)
   if current and current.spent then error(current.spent, 0) end
   return ...

@@ -69,14 +69,17 @@ end
 --- A single node can also be a lone master, or the worker of masters elsewhere, so it serves where there is no `cluster`.
 function profile.choose(environ)
   if is_set(environ, "PROFILE") then
-    local chosen = settings.read({ "PROFILE", UNKNOWN_SETTINGS = { default = "ignore" } }, { PROFILE = environ.PROFILE, PROFILE_FILE = environ.PROFILE_FILE })
+    local only = { PROFILE = environ.PROFILE, PROFILE_FILE = environ.PROFILE_FILE, UNKNOWN_SETTINGS = "ignore" }
+    local chosen = settings.read({ "PROFILE", "UNKNOWN_SETTINGS" }, only)
     return { chosen and chosen.PROFILE or environ.PROFILE }, "PROFILE"
   end
   local zookeeper = is_set(environ, "ZOOKEEPER_STACK_NAME", "ZOOKEEPER_CONN_STRING", "ZK_CONN_STR", "ZookeeperConnString")
   if zookeeper then return { "ha" }, zookeeper end
   local masters = is_set(environ, "MASTER_URI", "SPARK_MASTER_URL", "SPARK_MASTER", "MASTER_STACK_NAME", "SPARK_MODE")
   if masters then return { "cluster", "single-node" }, masters end
-  if is_on(environ, "START_MASTER") ~= is_on(environ, "START_WORKER") then return { "cluster", "single-node" }, "START_MASTER and START_WORKER" end
+  if is_on(environ, "START_MASTER") ~= is_on(environ, "START_WORKER") then
+    return { "cluster", "single-node" }, "START_MASTER and START_WORKER"
+  end
   return { "single-node" }, "default"
 end
 
@@ -108,10 +111,12 @@ local function not_found(name, why, directories, options, err)
     return one_fault("PROFILE=%s: there is no such profile%s; %s (looked in %s)", name, hint, there, table.concat(directories, ", "))
   end
   if name == "ha" then
-    return one_fault("%s is set, which asks for the profile ha, and that is not here; %s. Leave %s empty for a node with a master of its own, or set PROFILE",
+    return one_fault("%s is set, which asks for the profile ha, and that is not here; %s. Leave %s empty for a node with a master of "
+      .. "its own, or set PROFILE",
       why, there, why)
   end
-  return one_fault('profile "%s" (%s): there is no such profile%s; %s (looked in %s)', name, why, hint, there, table.concat(directories, ", "))
+  return one_fault('profile "%s" (%s): there is no such profile%s; %s (looked in %s)', name, why, hint, there,
+    table.concat(directories, ", "))
 end
 
 --- The line of `field = ` in a profile's text, else that of `profile {`: a table does not know where it was written.
@@ -142,7 +147,8 @@ local function check_fields(definition, path, text)
   for field, value in pairs(definition) do
     local rule = fields[field]
     if not rule then
-      fault(type(field) == "string" and field or nil, "a profile has no field %s%s; it has doc, settings, facts, plan and extends", tostring(field),
+      fault(type(field) == "string" and field or nil, "a profile has no field %s%s; it has doc, settings, facts, plan and extends",
+        tostring(field),
         require "appliance.near".hint(tostring(field), pairs(fields)))
     elseif type(value) ~= rule[1] then
       fault(field, "%s is a %s; write %s", field, type(value), rule[2])
@@ -162,7 +168,8 @@ local function evaluate(path, text, read)
   if text:sub(1, 1) == "\27" then return nil, one_fault("%s: is compiled; a profile is a text", path) end
   local env = words.environment(path:match "^(.*)/[^/]*$" or ".", read)
   local chunk, err = load(text, "@" .. path, "t", env)
-  if not chunk then return nil, one_fault("%s: a slip in the writing; is a comma, quote or bracket missing there or on the line before?", err) end
+  if not chunk then return nil, one_fault("%s: a slip in the writing; is a comma, quote or bracket missing there or on the line before?",
+    err) end
   local ok, result = budget.run(chunk)
   if not ok then
     -- `return profile 5` is a tail call, whose caller has left no trace.
@@ -227,7 +234,8 @@ local function load_base(definition, name, path, text, index, chain)
     end
   end
   chain.paths[#chain.paths + 1], chain.names[#chain.names + 1] = path, definition.extends
-  return load_one(definition.extends, ("extended by %s:%d"):format(path, line_of(text, "extends")), chain, definition.extends == name and index + 1 or 1)
+  local why = ("extended by %s:%d"):format(path, line_of(text, "extends"))
+  return load_one(definition.extends, why, chain, definition.extends == name and index + 1 or 1)
 end
 
 function load_one(name, why, chain, from)
@@ -242,7 +250,8 @@ function load_one(name, why, chain, from)
   local schema
   schema, faults = settings.schema(definition.settings or {}, base and base.settings or core_schema())
   if not schema then
-    for i, fault in ipairs(faults) do faults[i] = failure.new("invalid", "%s:%d: %s", path, line_of(text, fault.name or "settings"), fault.text) end
+    for i, fault in ipairs(faults) do faults[i] = failure.new("invalid", "%s:%d: %s", path, line_of(text, fault.name or "settings"),
+      fault.text) end
     return nil, faults
   end
   local facts = {}
@@ -264,7 +273,8 @@ function profile.load(name, options)
   for i, candidate in ipairs(names) do
     local read = options.read or read_file
     if i == #names or find(candidate, directories, read, 1) then
-      object, faults = load_one(candidate, why, { directories = directories, read = read, options = options, paths = {}, names = { candidate } }, 1)
+      local chain = { directories = directories, read = read, options = options, paths = {}, names = { candidate } }
+      object, faults = load_one(candidate, why, chain, 1)
       break
     end
   end

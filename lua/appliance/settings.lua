@@ -26,10 +26,12 @@ end
 
 local function check_definition(name, def)
   if type(def) ~= "table" then
-    return ("setting %s: its definition is a %s; write a table, for example { type = \"size\", default = \"2g\", doc = \"...\" }"):format(name, type(def))
+    return ("setting %s: its definition is a %s; write a table, for example { type = \"size\", default = \"2g\" }"):format(
+      name, type(def))
   end
   if not name:find "^%u[%u%d_]*$" then
-    return ("setting %s: names of settings are upper case, digits and underscores, for example %s"):format(name, name:upper():gsub("[^%u%d]", "_"))
+    return ("setting %s: names of settings are upper case, digits and underscores, for example %s"):format(name,
+      name:upper():gsub("[^%u%d]", "_"))
   end
   if not types.known(def.type) then
     local known = {}
@@ -144,7 +146,8 @@ local function text_of(self, name)
   local content, err = self.read_file(path)
   if content and #content > CEILING then content, err = nil, ("more than %d KiB"):format(CEILING // 1024) end
   if not content then
-    return nil, nil, self:fault(name, ("%s=%s can't be read: %s; correct the path, or set %s itself"):format(by_file, path, tostring(err), name))
+    return nil, nil, self:fault(name, ("%s=%s can't be read: %s; correct the path, or set %s itself"):format(by_file, path,
+      tostring(err), name))
   end
   content = content:gsub("\r?\n$", "")
   if not content:find "%S" then return nil end
@@ -324,7 +327,8 @@ function settings.strict(env)
   return view
 end
 
---- Where a value comes from: "WORKER_CORES (environment)", "SPARK_WORKER_CORES (environment), for WORKER_CORES", "default", ... or nil when it has none.
+--- Where a value comes from: "WORKER_CORES (environment)", "SPARK_WORKER_CORES (environment), for WORKER_CORES", "default", ... or nil
+--- when it has none.
 function settings.origin(env, name)
   return known_of(env).origin[name]
 end

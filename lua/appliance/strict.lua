@@ -16,7 +16,8 @@ function strict.guard(env, lazy, names, withheld)
       error(("%s: no such word%s"):format(tostring(name), best and "; did you mean " .. best .. "?" or ""), 2)
     end,
     __newindex = function(_, name)
-      error(("%s is a global here, which one part would set and another trip over: write `local %s`"):format(tostring(name), tostring(name)), 2)
+      error(("%s is a global here, which one part would set and another trip over: write `local %s`"):format(tostring(name),
+        tostring(name)), 2)
     end,
     __metatable = "strict",
   })

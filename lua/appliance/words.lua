@@ -140,7 +140,8 @@ local function requirer(env, directory, read)
     if type(name) ~= "string" then error("require takes the name of a module", 2) end
     if name:find "^appliance%." then
       if is_pure(name) then return require(name) end
-      error(('require "%s": not for profiles, which compute and touch nothing; what must be learned from the world is a fact'):format(name), 2)
+      error(('require "%s": not for profiles, which compute and touch nothing; what must be learned from the world is a '
+        .. 'fact'):format(name), 2)
     end
     if loaded[name] ~= nil then return loaded[name] end
     if not name:find "^[%w_-]+[%w_.-]*$" or name:find("..", 1, true) then
@@ -162,7 +163,8 @@ end
 
 --- A new _ENV for the profile in `directory`; read(path) -> text | nil, err serves its `require`.
 function words.environment(directory, read)
-  local env = { _VERSION = _VERSION, pcall = budget.pcall, xpcall = budget.xpcall, setmetatable = set_metatable, getmetatable = get_metatable }
+  local env = { _VERSION = _VERSION, pcall = budget.pcall, xpcall = budget.xpcall, setmetatable = set_metatable,
+    getmetatable = get_metatable }
   for _, name in ipairs(plain) do env[name] = _G[name] end
   env._G, env.load, env.require = env, loader(env), requirer(env, directory, read)
   return strict.guard(env, function(name)

@@ -55,7 +55,8 @@ return profile {
   facts = { node = "a plain value" },
   plan = function(env, facts)
     return plan {
-      files = { ["a.conf"] = text(facts.node), ["spark-defaults.conf"] = properties { ["spark.executor.memory"] = env.MY_LIMIT, ["spark.x"] = 5 } },
+      files = { ["a.conf"] = text(facts.node), ["spark-defaults.conf"] = properties { ["spark.executor.memory"] = env.MY_LIMIT,
+        ["spark.x"] = 5 } },
       services = { service { name = "a", command = { "/bin/a", env.MY_LIMIT }, ready = tcp(8081) }, false },
     }
   end,
@@ -128,11 +129,13 @@ describe("profile", function()
         return faults[1].text
       end
       assert.equal('profile "y" (asked for): there is no such profile; there are: single-node (looked in /site, /shipped)', absent "y")
-      assert.equal('PROFILE=singel-node: there is no such profile, did you mean "single-node"?; there are: single-node (looked in /site, /shipped)',
+      assert.equal('PROFILE=singel-node: there is no such profile, did you mean "single-node"?; there are: single-node (looked in '
+        .. '/site, /shipped)',
         absent(nil, { PROFILE = "singel-node" }))
       assert.equal("ZK_CONN_STR is set, which asks for the profile ha, and that is not here; there are: single-node. "
         .. "Leave ZK_CONN_STR empty for a node with a master of its own, or set PROFILE", absent(nil, { ZK_CONN_STR = "zk:2181" }))
-      assert.equal("PROFILE=ha: there is no such profile; there are: single-node (looked in /site, /shipped)", absent(nil, { PROFILE = "ha" }))
+      assert.equal("PROFILE=ha: there is no such profile; there are: single-node (looked in /site, /shipped)", absent(nil,
+        { PROFILE = "ha" }))
     end)
 
     it("unless it can't be read", function()
@@ -153,14 +156,17 @@ describe("profile", function()
       local _, faults = load_text "\n\nreturn profile {\n}"
       assert.same({
         '/site/x.lua:3: the profile has no doc; add one sentence for people, for example doc = "A worker beside our own cache."',
-        "/site/x.lua:3: the profile has no plan; add a function, for example plan = function(env, facts) return plan { services = { ... } } end",
+        "/site/x.lua:3: the profile has no plan; add a function, for example plan = function(env, facts) return plan { services = { "
+          .. "... } } end",
       }, { faults[1].text, faults[2].text })
     end)
 
     it("a wrong type", function()
-      assert.equal("/site/x.lua:3: plan is a table; write a function, for example plan = function(env, facts) return plan { services = { ... } } end",
+      assert.equal("/site/x.lua:3: plan is a table; write a function, for example plan = function(env, facts) return plan { services "
+        .. "= { ... } } end",
         fault_of 'return profile {\n  doc = "x",\n  plan = {},\n}')
-      assert.equal("/site/x.lua:1: facts holds an item without a name; write what must be learned, for example facts = { limits = node.limits() }",
+      assert.equal("/site/x.lua:1: facts holds an item without a name; write what must be learned, for example facts = { limits = "
+        .. "node.limits() }",
         fault_of 'return profile { doc = "x", facts = { 5 }, plan = function() end }')
     end)
 
@@ -182,13 +188,15 @@ describe("profile", function()
       assert.equal("/site/x.lua:1: gives nothing" .. cure, fault_of "local x = 5")
       assert.equal("/site/x.lua:1: gives a number" .. cure, fault_of "return 5")
       assert.equal("/site/x.lua:1: gives a table without the word `profile`" .. cure, fault_of "return { doc = 'x' }")
-      assert.equal("/site/x.lua:1: profile takes a table, not a string: write `return profile { doc = ..., plan = ... }`", fault_of "return profile 'x'")
+      assert.equal("/site/x.lua:1: profile takes a table, not a string: write `return profile { doc = ..., plan = ... }`",
+        fault_of "return profile 'x'")
     end)
 
     it("a misspelt word", function()
       assert.equal("/site/x.lua:2: sprak: no such word; did you mean spark?", fault_of "local x\nx = sprak.master {}")
       assert.equal("/site/x.lua:1: wibble: no such word", fault_of "return wibble")
-      assert.equal("/site/x.lua:1: total is a global here, which one part would set and another trip over: write `local total`", fault_of "total = 5")
+      assert.equal("/site/x.lua:1: total is a global here, which one part would set and another trip over: write `local total`",
+        fault_of "total = 5")
     end)
 
     it("an endless loop", function()
@@ -198,7 +206,8 @@ describe("profile", function()
 
     it("an endless loop in pcall in an endless loop", function()
       assert.truthy(fault_of "while true do pcall(function() while true do end end) end":find "^/site/x.lua:1: computes without end")
-      assert.truthy(fault_of "while true do xpcall(function() while true do end end, function() while true do end end) end":find "computes without end")
+      local text = fault_of "while true do xpcall(function() while true do end end, function() while true do end end) end"
+      assert.truthy(text:find "computes without end")
     end)
 
     it("compiled code", function()
@@ -235,7 +244,8 @@ describe("profile", function()
       refused("require 'appliance.boot'", "not for profiles")
       refused("require 'socket'", 'require "socket": /site/socket.lua: No such file')
       refused("require '../secrets'", "no name of a module")
-      assert.equal("/site/bad.lua:1: strng: no such word; did you mean string?", fault_of("return require 'bad'", { ["/site/bad.lua"] = "return strng.format" }))
+      assert.equal("/site/bad.lua:1: strng: no such word; did you mean string?", fault_of("return require 'bad'",
+        { ["/site/bad.lua"] = "return strng.format" }))
     end)
 
     it("can't reach our libraries", function()
@@ -252,27 +262,33 @@ describe("profile", function()
 
   describe("plan", function()
     local function with_plan(body)
-      return 'return profile { doc = "x", settings = { "LOG_LEVEL" }, facts = { node = 1, limits = 2 }, plan = function(env, facts)\n' .. body .. "\nend }"
+      return 'return profile { doc = "x", settings = { "LOG_LEVEL" }, facts = { node = 1, limits = 2 }, plan = function(env, facts)\n'
+        .. body .. "\nend }"
     end
 
     it("that fails says where and in which profile", function()
-      assert.equal("/site/x.lua:2: attempt to index a nil value (local 'x') (in the plan of profile x)", plan_error(with_plan "local x; return x.y"))
+      assert.equal("/site/x.lua:2: attempt to index a nil value (local 'x') (in the plan of profile x)",
+        plan_error(with_plan "local x; return x.y"))
     end)
 
     it("that returns something else is told so", function()
-      assert.equal("/site/x.lua:1: plan gives nothing; end it with `return plan { files = {...}, services = {...} }`", plan_error(with_plan ""))
-      assert.equal("/site/x.lua:1: plan gives a table; end it with `return plan { files = {...}, services = {...} }`", plan_error(with_plan "return {}"))
+      assert.equal("/site/x.lua:1: plan gives nothing; end it with `return plan { files = {...}, services = {...} }`",
+        plan_error(with_plan ""))
+      assert.equal("/site/x.lua:1: plan gives a table; end it with `return plan { files = {...}, services = {...} }`",
+        plan_error(with_plan "return {}"))
     end)
 
     it("that reads a setting or a fact it did not ask for is told the near ones", function()
-      assert.equal("/site/x.lua:2: env.LOG_LEVL: this profile's settings have no LOG_LEVL, did you mean \"LOG_LEVEL\"? (in the plan of profile x)",
+      assert.equal("/site/x.lua:2: env.LOG_LEVL: this profile's settings have no LOG_LEVL, did you mean \"LOG_LEVEL\"? (in the plan "
+        .. "of profile x)",
         plan_error(with_plan "return env.LOG_LEVL"))
       assert.equal("/site/x.lua:2: facts.limit: this profile has no such fact, did you mean \"limits\"? (in the plan of profile x)",
         plan_error(with_plan "return facts.limit.memory"))
     end)
 
     it("that never ends is stopped", function()
-      assert.equal("/site/x.lua:2: computes without end: stopped after 20 million instructions; is there a loop that never leaves? (in the plan of profile x)",
+      assert.equal("/site/x.lua:2: computes without end: stopped after 20 million instructions; is there a loop that never leaves? "
+        .. "(in the plan of profile x)",
         plan_error(with_plan "while true do end"))
       assert.truthy(plan_error(with_plan "while true do pcall(function() while true do end end) end"):find "computes without end")
     end)
@@ -334,7 +350,8 @@ return profile {
         fault_of 'return profile {\n  extends = "x", doc = "" }')
       assert.equal("/site/x.lua:1: extends goes round in a circle: x -> y -> x",
         fault_of('return profile { extends = "y", doc = "" }', { ["/site/y.lua"] = 'return profile { extends = "x", doc = "" }' }))
-      assert.equal('profile "bsae" (extended by /site/x.lua:1): there is no such profile, did you mean "base"?; there are: base, x (looked in /site, /shipped)',
+      assert.equal('profile "bsae" (extended by /site/x.lua:1): there is no such profile, did you mean "base"?; there are: base, x '
+        .. '(looked in /site, /shipped)',
         fault_of('return profile { extends = "bsae", doc = "" }', { ["/shipped/base.lua"] = BASE }))
     end)
   end)

@@ -98,7 +98,8 @@ describe("settings", function()
     local text = one_fault({ MY_KEY = "hunter2" }, wanted)
     assert.equal("MY_KEY=(redacted) is not a whole number, for example MY_KEY=2", text)
     wanted.MY_KEY.type, wanted.MY_KEY.of = "list", "integer"
-    assert.equal("MY_KEY=(redacted) has (redacted), which is not a whole number, for example MY_KEY=2", one_fault({ MY_KEY = "1,hunter2" }, wanted))
+    assert.equal("MY_KEY=(redacted) has (redacted), which is not a whole number, for example MY_KEY=2",
+      one_fault({ MY_KEY = "1,hunter2" }, wanted))
     assert.is_nil(one_fault({ JDBC_URL = "jdbc://me:hunter2@db/x" }, wanted):find("hunter2", 1, true))
   end)
 
@@ -117,7 +118,8 @@ describe("settings", function()
 
   it("ignore what Kubernetes and Docker links put beside them", function()
     local env = assert(read {
-      SPARK_MASTER_PORT = "tcp://10.0.0.1:7077", SPARK_MASTER_PORT_7077_TCP = "tcp://10.0.0.1:7077", SPARK_MASTER_PORT_7077_TCP_ADDR = "10.0.0.1",
+      SPARK_MASTER_PORT = "tcp://10.0.0.1:7077", SPARK_MASTER_PORT_7077_TCP = "tcp://10.0.0.1:7077",
+        SPARK_MASTER_PORT_7077_TCP_ADDR = "10.0.0.1",
       SPARK_MASTER_PORT_7077_TCP_PORT = "7077", SPARK_MASTER_SERVICE_HOST = "10.0.0.1", SPARK_MASTER_SERVICE_PORT = "7077",
       SPARK_MASTER_SERVICE_PORT_WEB_UI = "8080", WORKER_PORT = "tcp://10.0.0.2:1", START_MASTER_SERVICE_HOST = "10.0.0.3",
     })
@@ -134,20 +136,25 @@ describe("settings", function()
         START_THRIFT_SERVER = "START_THRIFTSERVER", SPARK_SSL_KEYSTORE_PASWORD_FILE = "SPARK_SSL_KEYSTORE_PASSWORD_FILE",
         SPARK_RPC_ENCRYPTION = "SPARK_RPC_ENCRYPTION_ENABLED", SPARK_LOCAL_STORAGE_ENCRYPTION = "SPARK_LOCAL_STORAGE_ENCRYPTION_ENABLED",
       } do
-        assert.equal(wrong .. " is no setting: did you mean " .. right .. "? (UNKNOWN_SETTINGS=warn lets it pass)", one_fault { [wrong] = "x" })
+        assert.equal(wrong .. " is no setting: did you mean " .. right .. "? (UNKNOWN_SETTINGS=warn lets it pass)",
+          one_fault { [wrong] = "x" })
       end
     end)
 
     it("refuse whatever begins like ours", function()
-      assert.equal("START_SOMETHING is no setting: see `spark-appliance settings` (UNKNOWN_SETTINGS=warn lets it pass)", one_fault { START_SOMETHING = "x" })
-      assert.equal("APPLIANCE_COLOUR is no setting: see `spark-appliance settings` (UNKNOWN_SETTINGS=warn lets it pass)", one_fault { APPLIANCE_COLOUR = "x" })
+      assert.equal("START_SOMETHING is no setting: see `spark-appliance settings` (UNKNOWN_SETTINGS=warn lets it pass)",
+        one_fault { START_SOMETHING = "x" })
+      assert.equal("APPLIANCE_COLOUR is no setting: see `spark-appliance settings` (UNKNOWN_SETTINGS=warn lets it pass)",
+        one_fault { APPLIANCE_COLOUR = "x" })
     end)
 
     it("leave everybody else's alone", function()
       local env = assert(read {
-        PATH = "/bin", HOME = "/root", JAVA_HOMES = "/x", LANG = "C", LC_ALL = "C", AWS_PROFILE = "me", HOSTNAME = "h", TERM = "xterm", WORKER_HOST = "w",
+        PATH = "/bin", HOME = "/root", JAVA_HOMES = "/x", LANG = "C", LC_ALL = "C", AWS_PROFILE = "me", HOSTNAME = "h", TERM = "xterm",
+          WORKER_HOST = "w",
         DATABASE_URL = "x", APPLIANCE_SERVICE = "worker@0a", SPARK_VERSION = "4.1.1", SPARK_NO_DAEMONIZE = "", SPARK_LOG_DIR = "/var/log",
-        SPARK_PID_DIR = "/tmp", SPARK_NICENESS = "5", NAME = "x", RECOVERED = "", SPARK_UI_PORT = "4040", DRIVER_CORES = "2", ["_"] = "/bin/env",
+        SPARK_PID_DIR = "/tmp", SPARK_NICENESS = "5", NAME = "x", RECOVERED = "", SPARK_UI_PORT = "4040", DRIVER_CORES = "2",
+          ["_"] = "/bin/env",
       })
       assert.same({}, settings.notes(env))
     end)
@@ -198,7 +205,8 @@ describe("settings", function()
     end)
 
     it("tells what is wrong with a definition", function()
-      assert.equal('setting "WORKER_MEMROY" is not known, did you mean "WORKER_MEMORY"?; define it (WORKER_MEMROY = { type = ..., doc = ... }) or see `spark-appliance settings`',
+      assert.equal('setting "WORKER_MEMROY" is not known, did you mean "WORKER_MEMORY"?; define it (WORKER_MEMROY = { type = ..., '
+        .. 'doc = ... }) or see `spark-appliance settings`',
         schema_fault { "WORKER_MEMROY" })
       assert.truthy(schema_fault { MY_LIMIT = { type = "sise" } }:find('there is no type "sise", did you mean "size"?; types are', 1, true))
       assert.truthy(schema_fault { MY_LIMIT = { doc = "x" } }:find("there is no type given", 1, true))
@@ -223,7 +231,8 @@ describe("settings", function()
     local env = settings.strict(plain)
     assert.equal("WORKER_MEMORY (environment)", settings.origin(env, "WORKER_MEMORY"))
     assert.equal("2g", settings.written(env, "WORKER_MEMORY"))
-    assert.has_error(function() return env.WORKER_MEMROY end, 'env.WORKER_MEMROY: this profile\'s settings have no WORKER_MEMROY, did you mean "WORKER_MEMORY"?')
+    assert.has_error(function() return env.WORKER_MEMROY end, 'env.WORKER_MEMROY: this profile\'s settings have no WORKER_MEMROY, '
+      .. 'did you mean "WORKER_MEMORY"?')
     assert.has_error(function() return env.EXT_JARS end, "env.EXT_JARS: this profile's settings have no EXT_JARS; add it to `settings`")
   end)
 

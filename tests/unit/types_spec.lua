@@ -56,14 +56,16 @@ describe("types", function()
   end)
 
   it("write sizes as Spark reads them, which knows no fractions", function()
-    for bytes, text in pairs { [2 << 30] = "2g", [3 << 29] = "1536m", [1536] = "1536b", [2048] = "2k", [1 << 40] = "1t", [(1 << 20) + 1024] = "1025k" } do
+    for bytes, text in pairs { [2 << 30] = "2g", [3 << 29] = "1536m", [1536] = "1536b", [2048] = "2k", [1 << 40] = "1t",
+      [(1 << 20) + 1024] = "1025k" } do
       assert.equal(text, types.size_text(bytes))
     end
     for _, bytes in ipairs { 1, 1023, 4096, 3 << 29, 5 << 40 } do assert.equal(bytes, parse("size", types.size_text(bytes))) end
   end)
 
   it("keep time spans as seconds", function()
-    for text, value in pairs { ["8s"] = 8, ["500ms"] = 0.5, ["2min"] = 120, ["2m"] = 120, ["1h"] = 3600, ["1d"] = 86400, ["15"] = 15, ["1.5 s"] = 1.5 } do
+    for text, value in pairs { ["8s"] = 8, ["500ms"] = 0.5, ["2min"] = 120, ["2m"] = 120, ["1h"] = 3600, ["1d"] = 86400, ["15"] = 15,
+      ["1.5 s"] = 1.5 } do
       assert.equal(value, parse("duration", text), text)
     end
     refused("duration", "8 sheep", nil, "not a time span")

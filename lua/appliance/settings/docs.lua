@@ -4,7 +4,8 @@ local docs = {}
 --- Groups in the order a reader needs them; every shipped setting is in exactly one.
 docs.groups = {
   { "What runs here", "START_MASTER", "START_WORKER", "START_THRIFTSERVER", "SPARK_MODE", "PROFILE", "START_WEBAPP", "START_NOTEBOOK" },
-  { "Which cluster it belongs to", "MASTER_URI", "MASTER_STACK_NAME", "ZOOKEEPER_STACK_NAME", "CLUSTER_SIZE", "APPLICATION_ID", "APPLICATION_VERSION" },
+  { "Which cluster it belongs to", "MASTER_URI", "MASTER_STACK_NAME", "ZOOKEEPER_STACK_NAME", "CLUSTER_SIZE", "APPLICATION_ID",
+    "APPLICATION_VERSION" },
   { "How much it uses and offers", "WORKER_CORES", "WORKER_MEMORY", "EXECUTOR_MEMORY", "DRIVER_MEMORY", "DEFAULT_CORES", "THRIFT_CORES",
     "THRIFT_MEMORY", "THRIFT_EXECUTOR_MEMORY", "DAEMON_MEMORY", "SPARK_WORKER_INSTANCES" },
   { "Your configuration files and jars", "SPARK_CONF_DIR", "EXT_CONF", "EXT_JARS", "HIVE_SITE_XML", "HADOOP_CONF_DIR", "PYTHON_LIBS" },
@@ -12,18 +13,22 @@ docs.groups = {
     "MASTER_REST_PORT", "WORKER_PORT", "WORKER_UI_PORT", "THRIFT_PORT" },
   { "Security", "SPARK_RPC_AUTHENTICATION_ENABLED", "SPARK_RPC_AUTHENTICATION_SECRET", "SPARK_RPC_ENCRYPTION_ENABLED",
     "SPARK_LOCAL_STORAGE_ENCRYPTION_ENABLED", "SPARK_SSL_ENABLED", "SPARK_SSL_KEYSTORE_FILE", "SPARK_SSL_KEYSTORE_PASSWORD",
-    "SPARK_SSL_KEY_PASSWORD", "SPARK_SSL_TRUSTSTORE_FILE", "SPARK_SSL_TRUSTSTORE_PASSWORD", "SPARK_SSL_NEED_CLIENT_AUTH", "SPARK_SSL_PROTOCOL",
+    "SPARK_SSL_KEY_PASSWORD", "SPARK_SSL_TRUSTSTORE_FILE", "SPARK_SSL_TRUSTSTORE_PASSWORD", "SPARK_SSL_NEED_CLIENT_AUTH",
+      "SPARK_SSL_PROTOCOL",
     "SPARK_WEBUI_SSL_PORT", "TOKENINFO_URL", "AUTH_URL", "OAUTH2_SCOPE" },
   { "Spark and Java", "SPARK_HOME", "JAVA_HOME", "WORKER_DIR", "LOCAL_DIRS", "RECOVERY", "CLASS_ARCHIVES", "SPARK_METRICS_ENABLED",
-    "SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS", "SPARK_WORKER_OPTS", "SPARK_EXTRA_CLASSPATH", "SPARK_DIST_CLASSPATH", "SPARK_DAEMON_CLASSPATH",
+    "SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS", "SPARK_WORKER_OPTS", "SPARK_EXTRA_CLASSPATH", "SPARK_DIST_CLASSPATH",
+      "SPARK_DAEMON_CLASSPATH",
     "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON" },
-  { "The supervisor itself", "STATE_DIR", "LOG_FORMAT", "LOG_LEVEL", "LOG_DIR", "LOG_SIZE", "LOG_KEEP", "LOG_FULL", "STOP_TIMEOUT", "WATCHDOG",
+  { "The supervisor itself", "STATE_DIR", "LOG_FORMAT", "LOG_LEVEL", "LOG_DIR", "LOG_SIZE", "LOG_KEEP", "LOG_FULL", "STOP_TIMEOUT",
+    "WATCHDOG",
     "FACTS_TIMEOUT", "UNKNOWN_SETTINGS", "APPLIANCE_PROFILES" },
 }
 
 docs.settings = {
   -- the supervisor itself
-  PROFILE = "The profile, by name or path. Empty: chosen by what else is set (ZooKeeper: `ha`; MASTER_URI, or only one of master and worker: `cluster` "
+  PROFILE = "The profile, by name or path. Empty: chosen by what else is set (ZooKeeper: `ha`; MASTER_URI, or only one of master and "
+    .. "worker: `cluster` "
     .. "where there is one; else `single-node`).",
   APPLIANCE_PROFILES = "Directories of profiles, separated by colons, looked through before /etc/spark-appliance and the shipped ones.",
   STATE_DIR = "The one writable directory: configuration as written, recovery data, work of applications, control socket. Empty: "
@@ -42,7 +47,8 @@ docs.settings = {
   -- what runs
   START_MASTER = "Run a master here. Only `true`, in any case, is on. With no START_* and no SPARK_MODE set at all, master and worker run.",
   START_WORKER = "Run a worker here. Only `true`, in any case, is on.",
-  START_THRIFTSERVER = "Run the SQL server (Thrift, JDBC) here. Only `true`, in any case, is on. It takes a part of the cores and memory for itself for good.",
+  START_THRIFTSERVER = "Run the SQL server (Thrift, JDBC) here. Only `true`, in any case, is on. It takes a part of the cores and "
+    .. "memory for itself for good.",
   SPARK_MODE = "In place of START_*: run this one.",
   START_WEBAPP = "The REST gateway. Not in this version: leave it empty.",
   START_NOTEBOOK = "A notebook server. Not in this version: leave it empty.",
@@ -57,13 +63,16 @@ docs.settings = {
 
   -- files of the user's
   HIVE_SITE_XML = "A hive-site.xml: its keys lie over ours. Path or file:// URI.",
-  EXT_CONF = "A file like spark-defaults.conf: its keys lie over those of the profile and of a mounted file, below the environment's. Path or file:// URI.",
+  EXT_CONF = "A file like spark-defaults.conf: its keys lie over those of the profile and of a mounted file, below the "
+    .. "environment's. Path or file:// URI.",
   EXT_JARS = "Jars for the class path of everything that runs here: paths or file:// URIs, separated by commas.",
   PYTHON_LIBS = "Python packages to install at start. Not in this version: leave it empty.",
-  SPARK_CONF_DIR = "A directory with your own spark-defaults.conf, log4j2.properties, hive-site.xml and so on; merged key by key over ours.",
+  SPARK_CONF_DIR = "A directory with your own spark-defaults.conf, log4j2.properties, hive-site.xml and so on; merged key by key "
+    .. "over ours.",
 
   -- how much
-  DEFAULT_CORES = "Cores of an application that names no number (spark.deploy.defaultCores). Anything but a whole number is told and ignored, as ever.",
+  DEFAULT_CORES = "Cores of an application that names no number (spark.deploy.defaultCores). Anything but a whole number is told and "
+    .. "ignored, as ever.",
   WORKER_CORES = "Cores the worker offers. Empty: what the container may use.",
   WORKER_MEMORY = "Memory the worker offers. Empty: what the container may use less what the other daemons need.",
   DRIVER_MEMORY = "Heap of a driver (spark.driver.memory). Beats every configuration file.",
@@ -75,14 +84,16 @@ docs.settings = {
   SPARK_WORKER_INSTANCES = "Only 1 is possible: one worker offers all of a node.",
 
   -- network
-  ADVERTISE_ADDRESS = "The address or name in links that people follow. Set it where others reach this node by another address than it has itself (docker run -p).",
+  ADVERTISE_ADDRESS = "The address or name in links that people follow. Set it where others reach this node by another address than "
+    .. "it has itself (docker run -p).",
   BIND_ADDRESS = "The address to listen on. Empty or 0.0.0.0: the node's own address for Spark's ports, all addresses for web pages.",
   MASTER_HOST = "The address the master binds and is known by to workers and drivers. Empty: this node's own.",
   MASTER_PORT = "The master's port.",
   MASTER_UI_PORT = "The master's web page.",
   MASTER_REST = "Open Spark's REST submission port. Whoever reaches it can run code here.",
   MASTER_REST_PORT = "The REST submission port.",
-  WORKER_PORT = "The worker's port; 0 is a random one. Empty: random, or 7077 when no master runs here (load balancers of the older appliance ask there).",
+  WORKER_PORT = "The worker's port; 0 is a random one. Empty: random, or 7077 when no master runs here (load balancers of the older "
+    .. "appliance ask there).",
   WORKER_UI_PORT = "The worker's web page.",
   THRIFT_PORT = "The SQL server's JDBC port.",
   SPARK_PUBLIC_DNS = "The name in links of Spark's web pages; beats ADVERTISE_ADDRESS there.",
@@ -107,7 +118,8 @@ docs.settings = {
 
   -- security
   SPARK_RPC_AUTHENTICATION_ENABLED = "Only who knows the secret may talk to Spark's ports (spark.authenticate).",
-  SPARK_RPC_AUTHENTICATION_SECRET = "The secret, the same on all nodes and for all drivers. Better in a file: SPARK_RPC_AUTHENTICATION_SECRET_FILE.",
+  SPARK_RPC_AUTHENTICATION_SECRET = "The secret, the same on all nodes and for all drivers. Better in a file: "
+    .. "SPARK_RPC_AUTHENTICATION_SECRET_FILE.",
   SPARK_RPC_ENCRYPTION_ENABLED = "Encrypt Spark's own connections (spark.network.crypto.enabled). Needs authentication.",
   SPARK_LOCAL_STORAGE_ENCRYPTION_ENABLED = "Encrypt what Spark spills to disk (spark.io.encryption.enabled).",
   SPARK_SSL_ENABLED = "TLS for the web pages (spark.ssl.enabled). Needs a key store.",
@@ -149,7 +161,8 @@ docs.without_effect = {
   { "SPARK_USER", "services run as whoever the container runs as" },
   { "SPARK_SCALA_VERSION", "seen from the jars" },
   { "SPARK_VERSION, HADOOP_VERSION", "seen from the jars" },
-  { "SPARK_MASTER_PORT=tcp://..., *_SERVICE_HOST, *_PORT_7077_TCP and the like", "put there by Kubernetes or Docker links for a service of that name" },
+  { "SPARK_MASTER_PORT=tcp://..., *_SERVICE_HOST, *_PORT_7077_TCP and the like",
+    "put there by Kubernetes or Docker links for a service of that name" },
 }
 
 docs.types = {

@@ -1,6 +1,7 @@
 --- The settings of a Spark node, loaded when a profile names one of them that core.lua has not.
 --- A definition: type and its bounds, default (as text), secret, aliases, `later` (why this version can't do what a value would ask for),
---- `lenient` (a wrong value is told and dropped, as the older appliance did), `check` (what must hold between settings, run when all are read).
+--- `lenient` (a wrong value is told and dropped, as the older appliance did), `check` (what must hold between settings, run when all are
+--- read).
 --- An alias: a name, or { name, unit=, convert= } where its text means something else than under our own name (docs.lua tells people how).
 local MIB = 1 << 20
 
@@ -41,7 +42,8 @@ local function literal_masters(env, all)
   local name = env.MASTER_STACK_NAME
   if not name then return end
   if not name:lower():find "^spark://" then
-    return all.fault("MASTER_STACK_NAME", "is the name of a stack, which this version can't look up: give the masters themselves", "spark://10.0.0.5:7077")
+    return all.fault("MASTER_STACK_NAME", "is the name of a stack, which this version can't look up: give the masters themselves",
+      "spark://10.0.0.5:7077")
   end
   local masters, problem, example = require("appliance.settings.types").masters(name, {})
   if not masters then return all.fault("MASTER_STACK_NAME", problem, example) end
@@ -50,7 +52,8 @@ end
 
 local function need_secret(env, all)
   if env.SPARK_RPC_AUTHENTICATION_ENABLED and not env.SPARK_RPC_AUTHENTICATION_SECRET then
-    all.fault("SPARK_RPC_AUTHENTICATION_ENABLED", "needs a secret that all nodes share: set SPARK_RPC_AUTHENTICATION_SECRET_FILE to a file that holds it "
+    all.fault("SPARK_RPC_AUTHENTICATION_ENABLED", "needs a secret that all nodes share: set SPARK_RPC_AUTHENTICATION_SECRET_FILE to "
+      .. "a file that holds it "
       .. "(openssl rand -hex 32 makes one)")
   elseif env.SPARK_RPC_AUTHENTICATION_SECRET and not env.SPARK_RPC_AUTHENTICATION_ENABLED then
     all.note("SPARK_RPC_AUTHENTICATION_SECRET is set but not used: SPARK_RPC_AUTHENTICATION_ENABLED is not true")
@@ -59,7 +62,8 @@ end
 
 local function need_authentication(env, all)
   if env.SPARK_RPC_ENCRYPTION_ENABLED and not env.SPARK_RPC_AUTHENTICATION_ENABLED then
-    all.fault("SPARK_RPC_ENCRYPTION_ENABLED", "needs authentication, whose secret makes the keys: set SPARK_RPC_AUTHENTICATION_ENABLED=true as well")
+    all.fault("SPARK_RPC_ENCRYPTION_ENABLED", "needs authentication, whose secret makes the keys: set "
+      .. "SPARK_RPC_AUTHENTICATION_ENABLED=true as well")
   end
 end
 
@@ -90,7 +94,8 @@ end
 
 local function one_worker(env, all)
   if env.SPARK_WORKER_INSTANCES > 1 then
-    all.fault("SPARK_WORKER_INSTANCES", "asks for several workers on one node, which Spark has deprecated: leave it out and let WORKER_CORES and WORKER_MEMORY say how much the one worker offers")
+    all.fault("SPARK_WORKER_INSTANCES", "asks for several workers on one node, which Spark has deprecated: leave it out and let "
+      .. "WORKER_CORES and WORKER_MEMORY say how much the one worker offers")
   end
 end
 
@@ -116,7 +121,8 @@ return {
   HIVE_SITE_XML = { type = "file", example = "/data/hive-site.xml" },
   EXT_CONF = { type = "file", example = "/data/spark-defaults.conf" },
   EXT_JARS = { type = "list", of = "file", example = "/data/jars/one.jar,/data/jars/two.jar" },
-  PYTHON_LIBS = { type = "list", later = "asks for Python packages to be installed at start, which this version doesn't do: install them in an image made from this one, and leave it empty" },
+  PYTHON_LIBS = { type = "list", later = "asks for Python packages to be installed at start, which this version doesn't do: install "
+    .. "them in an image made from this one, and leave it empty" },
   SPARK_CONF_DIR = { type = "path" },
 
   -- how much
@@ -165,7 +171,8 @@ return {
   -- who may talk to it
   SPARK_RPC_AUTHENTICATION_ENABLED = { type = "boolean", default = "false", check = need_secret },
   SPARK_RPC_AUTHENTICATION_SECRET = { type = "string", secret = true },
-  SPARK_RPC_ENCRYPTION_ENABLED = { type = "boolean", default = "false", mistaken = { "SPARK_RPC_ENCRYPTION" }, check = need_authentication },
+  SPARK_RPC_ENCRYPTION_ENABLED = { type = "boolean", default = "false", mistaken = { "SPARK_RPC_ENCRYPTION" },
+    check = need_authentication },
   SPARK_LOCAL_STORAGE_ENCRYPTION_ENABLED = { type = "boolean", default = "false", mistaken = { "SPARK_LOCAL_STORAGE_ENCRYPTION" } },
   SPARK_SSL_ENABLED = { type = "boolean", default = "false", mistaken = { "SPARK_SSL" }, check = need_stores },
   SPARK_SSL_KEY_PASSWORD = { type = "string", secret = true },
@@ -176,7 +183,8 @@ return {
   SPARK_SSL_NEED_CLIENT_AUTH = { type = "boolean", default = "true" },
   SPARK_SSL_PROTOCOL = { type = "string", default = "TLSv1.2" },
   SPARK_WEBUI_SSL_PORT = { type = "port" },
-  TOKENINFO_URL = { type = "string", later = "asks for a bearer token on every endpoint of the REST gateway, which this version has not: leave it empty" },
+  TOKENINFO_URL = { type = "string", later = "asks for a bearer token on every endpoint of the REST gateway, which this version has "
+    .. "not: leave it empty" },
   AUTH_URL = { type = "string", later = "belongs to the REST gateway, which this version has not: leave it empty" },
   OAUTH2_SCOPE = { type = "string", default = "uid" },
 }

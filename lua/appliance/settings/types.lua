@@ -175,7 +175,8 @@ function types.file(text, def)
     return (path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
   end
   if scheme and rest:sub(1, 2) == "//" then
-    return nil, ("is an object behind %s://, and this version reads only files of its own node: mount the file and give its path"):format(scheme:lower()), example
+    return nil, ("is an object behind %s://, and this version reads only files of its own node: mount the file and give its "
+      .. "path"):format(scheme:lower()), example
   end
   return nil, "is neither an absolute path nor a file:// URI", example
 end
