@@ -43,6 +43,9 @@ int main(int count, char **arguments)
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
+    for (int i = 1; i < count; i++)
+        if (strcmp(arguments[i], "wait") == 0)
+            sigprocmask(SIG_BLOCK, &term, NULL); /* from the start: who reads what it says may send TERM at once */
     for (int i = 1; i < count; i++) {
         const char *word = arguments[i], *next = i + 1 < count ? arguments[i + 1] : "";
         if (strcmp(word, "say") == 0) {
@@ -70,7 +73,6 @@ int main(int count, char **arguments)
                 memory[at] = (char)at;
             i++;
         } else if (strcmp(word, "wait") == 0) {
-            sigprocmask(SIG_BLOCK, &term, NULL);
             while (sigwaitinfo(&term, NULL) < 0) {
             }
         } else if (strcmp(word, "abort") == 0) {
