@@ -112,7 +112,7 @@ describe("the control socket", function()
     local freed = task.queue()
     local begun = task.queue()
     serve(function(request)
-      local _guard <close> = setmetatable({}, { __close = function() freed:put(task.now()) end })
+      local _guard <close> = setmetatable({}, { __close = function() freed:put(task.now()) end }) -- luacheck: ignore
       request:stream(200)
       begun:put(true)
       task.sleep(1000)                                       -- nothing to send, and nothing that would find out
@@ -129,7 +129,7 @@ describe("the control socket", function()
   it("cancels the handler of a client that leaves before its answer", function()
     local freed, begun = task.queue(), task.queue()
     serve(function()
-      local _guard <close> = setmetatable({}, { __close = function() freed:put(true) end })
+      local _guard <close> = setmetatable({}, { __close = function() freed:put(true) end }) -- luacheck: ignore
       begun:put(true)
       task.sleep(1000)
     end)
@@ -195,7 +195,7 @@ describe("the control socket", function()
   it("ends everything with close", function()
     local freed = 0
     serve(function(request)
-      local _guard <close> = setmetatable({}, { __close = function() freed = freed + 1 end })
+      local _guard <close> = setmetatable({}, { __close = function() freed = freed + 1 end }) -- luacheck: ignore
       request:stream(200)
       task.sleep(1000)
     end)

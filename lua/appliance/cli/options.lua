@@ -1,0 +1,58 @@
+--- Options of a command: options.parse(words, known) -> options, rest | nil, sentence
+--- known = { json = "flag", bytes = "number", profile = "text", follow = { "flag", short = "f" } }
+--- `--name`, `--name value`, `--name=value`, `-f`, and `--` behind which nothing is an option. Options and words may be mixed.
+local options = {}
+
+local function index(known)
+  local by_word = { ["--help"] = { name = "help", kind = "flag" }, ["-h"] = { name = "help", kind = "flag" } }
+  for name, how in pairs(known) do
+    local kind, short = how, nil
+    if type(how) == "table" then kind, short = how[1], how.short end
+    local option = { name = name, kind = kind }
+    by_word["--" .. name:gsub("_", "-")] = option
+    if short then by_word["-" .. short] = option end
+  end
+  return by_word
+end
+
+local function value_of(option, word, given, rest)
+  if option.kind == "flag" then
+    if given then return nil, ("%s takes no value"):format(word) end
+    return true
+  end
+  local value = given or table.remove(rest, 1)
+  if value == nil then return nil, ("%s needs a value: %s %s"):format(word, word, option.kind == "number" and "10" or "TEXT") end
+  if option.kind == "number" then
+    local number = math.tointeger(tonumber(value))
+    if not number or number < 0 then return nil, ("%s %s: it must be a whole number"):format(word, value) end
+    return number
+  end
+  return value
+end
+
+function options.parse(words, known)
+  local by_word = index(known)
+  local found, rest = {}, {}
+  local left = table.move(words, 1, #words, 1, {})
+  while #left > 0 do
+    local word = table.remove(left, 1)
+    if word == "--" then
+      table.move(left, 1, #left, #rest + 1, rest)
+      break
+    elseif word:sub(1, 1) ~= "-" or word == "-" then
+      rest[#rest + 1] = word
+    else
+      local name, given = word:match "^(%-%-[^=]+)=(.*)$"
+      local option = by_word[name or word]
+      if not option then
+        return nil, ("unknown option %s%s"):format(name or word, require("appliance.near").hint(name or word, pairs(by_word)))
+      end
+      local value, problem = value_of(option, name or word, given, left)
+      if value == nil then return nil, problem end
+      found[option.name] = value
+    end
+  end
+  return found, rest
+end
+
+return options

@@ -1,0 +1,46 @@
+--- `plan [--json] [--diff]`: what these settings and facts give, computed here and now; nothing is written or started.
+local json = require "appliance.json"
+local show = require "appliance.plan.show"
+
+local function tell(faults, term)
+  for _, fault in ipairs(faults) do term:complain("%s", tostring(fault)) end
+end
+
+--- What the node would change if it ran this plan.
+local function diff(plan, options, term)
+  local client = require "appliance.client"
+  local difference, err = client.json { method = "POST", path = "/plan/diff", body = json.encode(plan) }
+  if not difference then
+    term:complain("%s", err)
+    return err.exit
+  end
+  if options.json then
+    term:say("%s", json.encode(difference, "  "))
+    return 0
+  end
+  local text = show.diff_text(difference)
+  term:write(text ~= "" and text or "nothing differs: the node runs this plan\n")
+  return 0
+end
+
+return {
+  usage = "plan [--json] [--diff]",
+  options = { json = "flag", diff = "flag" },
+  words = { 0, 0 },
+  help = [[
+Computes the plan of the present settings, profile and facts, and prints every file key with its value, where it comes from, and what
+it hides; and every service. Secrets are never shown.
+  --diff   only what differs from the plan the node runs
+  --json   as JSON]],
+  run = function(options, _, term)
+    term:progress "learning the facts"
+    local configured, plan, code = require("appliance.boot").plan()
+    if not configured then
+      tell(plan, term)
+      return code
+    end
+    if options.diff then return diff(plan, options, term) end
+    term:write(options.json and json.encode(show.redacted(plan), "  ") .. "\n" or show.describe(plan))
+    return 0
+  end,
+}

@@ -1,0 +1,1 @@
+return require "appliance.cli.action"("start", "Starts a service that was stopped.")

@@ -1,0 +1,117 @@
+--- `status [--json] [--watch]`
+local client = require "appliance.client"
+local json = require "appliance.json"
+local terminal = require "appliance.cli.terminal"
+
+local status = {
+  usage = "status [--json] [--watch]",
+  options = { json = "flag", watch = { "flag", short = "w" } },
+  words = { 0, 0 },
+  help = [[
+Shows each service with its state, process, time up, restarts, memory, and why it is not up; the last lines of a failed one's output.
+  --watch, -w   stays and shows every change (the node tells; nothing is asked again and again)
+  --json        one JSON object; with --watch one a line. Fields are described in docs/operations.md.]],
+}
+
+local styles = {
+  up = "green", done = "green", starting = "yellow", waiting = "yellow", stopping = "yellow", clearing = "yellow",
+  unspawned = "yellow", backoff = "red", failed = "red", down = "dim",
+}
+
+--- "exited with 1; next try in 2.0 s". `later`: seconds since the answer came.
+local function reason(service, later)
+  local parts = { service.reason }
+  if service.retry_in then parts[#parts + 1] = "next try in " .. terminal.duration(math.max(0, service.retry_in - later)) end
+  return table.concat(parts, "; ")
+end
+
+local function head(node, later)
+  local program = node.program
+  local memory = program.memory and ", " .. terminal.size(program.memory) or ""
+  return ("%s: %s; spark-appliance %s, pid %d, up %s%s"):format(node.profile or "no profile yet", node.state, program.version, program.pid,
+    terminal.duration((program.uptime or 0) + later), memory)
+end
+
+local function rows_of(term, services, later)
+  local rows = { { "SERVICE", "STATE", "PID", "UP", "RESTARTS", "MEMORY", "" } }
+  for i, cell in ipairs(rows[1]) do rows[1][i] = { cell, "dim" } end
+  for _, service in ipairs(services) do
+    rows[#rows + 1] = {
+      { service.name, service.critical and "bold" or nil }, { service.state, styles[service.state] },
+      service.pid and tostring(service.pid) or "-",
+      service.uptime and terminal.duration(service.uptime + later) or "-",
+      tostring(service.restarts), service.memory and terminal.size(service.memory) or "-", reason(service, later),
+    }
+  end
+  return term:table(rows)
+end
+
+--- The whole picture as one text. Pure but for the terminal's colours.
+function status.render(term, node, later)
+  later = later or 0
+  local parts = { head(node, later) .. "\n" }
+  if #node.services > 0 then parts[#parts + 1] = rows_of(term, node.services, later) .. "\n" end
+  for _, service in ipairs(node.services) do
+    if service.output then
+      local lines = service.output:gsub("\n+$", ""):gsub("\n", "\n  ")
+      parts[#parts + 1] = ("%s, its last lines:\n  %s\n"):format(term:paint("bold", service.name), lines)
+    end
+  end
+  local links = {}
+  for i, url in ipairs(node.urls) do links[i] = { url.name, url.url } end
+  if #links > 0 then parts[#parts + 1] = term:table(links) .. "\n" end
+  for _, note in ipairs(node.notes) do parts[#parts + 1] = "note: " .. note .. "\n" end
+  return (table.concat(parts, "\n"))
+end
+
+--- In place, without a flicker: from the top left, each line erased to its end, the rest of the screen at last.
+local function redraw(term, text) return term:write("\27[H" .. text:gsub("\n", "\27[K\n") .. "\27[J") end
+
+--- Between two changes only the times go on, and those are counted here.
+local function keep_drawing(term, newest)
+  local task = require "appliance.core.task"
+  return task.start("redraw", function()
+    while true do
+      task.sleep(1)
+      if newest.node then redraw(term, status.render(term, newest.node, task.now() - newest.at)) end
+    end
+  end)
+end
+
+local function watch(options, term)
+  local task = require "appliance.core.task"
+  local stream <close>, err = client.open { path = "/status?follow=1" }
+  if not stream then
+    term:complain("%s", err)
+    return err.exit
+  end
+  local newest, failed = {}, nil
+  local live = term.screen and not options.json
+  local drawing <close> = live and keep_drawing(term, newest) or nil -- luacheck: ignore
+  if live then term:write "\27[2J" end
+  for line in client.lines(stream, function(why) failed = why end) do
+    if options.json then
+      if not term:say("%s", line) then return 0 end
+    else
+      newest.node, newest.at = json.decode(line), task.now()
+      local text = status.render(term, newest.node)
+      local shown = live and redraw(term, text) or not live and term:write(text .. "\n")
+      if not shown then return 0 end
+    end
+  end
+  term:complain("%s", failed or "the node has ended")
+  return failed and failed.exit or 0
+end
+
+function status.run(options, _, term)
+  if options.watch then return watch(options, term) end
+  local node, err = client.json { path = "/status" }
+  if not node then
+    term:complain("%s", err)
+    return err.exit
+  end
+  term:write(options.json and json.encode(node, "  ") .. "\n" or status.render(term, node))
+  return 0
+end
+
+return status

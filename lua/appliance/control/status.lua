@@ -1,0 +1,72 @@
+--- GET /status: the node and its services, for people and programs. The fields are documented in docs/operations.md and stay.
+local json = require "appliance.json"
+local task = require "appliance.core.task"
+
+local TAIL = 2000                                              -- bytes of last output shown for a service that is not well
+
+local status = {}
+
+--- Resident bytes of a process, nil when it has just ended or /proc is not to be read.
+local function memory_of(pid)
+  local text = pid and pid > 0 and require("appliance.core.file").read(("/proc/%d/status"):format(pid), 8192)
+  local kib = text and text:match "\nVmRSS:%s*(%d+) kB"
+  return kib and tonumber(kib) * 1024 or nil
+end
+
+local function age(at, now) return at and at > 0 and math.max(0, math.floor((now - at) * 1000) / 1000) or nil end
+
+local unwell = { failed = true, backoff = true, clearing = true, unspawned = true }
+
+--- One service: the supervisor's view, told in ages instead of instants, with its role.
+function status.service(node, view, role)
+  local now = task.now()
+  local runs = view.pid and view.pid > 0
+  local shown = {
+    name = view.name, role = role, state = view.state, wanted = view.wanted, critical = view.critical,
+    reason = view.reason ~= "" and view.reason or nil,
+    pid = runs and view.pid or nil, uptime = runs and age(view.started, now) or nil, since = age(view.since, now),
+    restarts = view.restarts, crashes = view.crashes,
+    retry_in = view.retry and view.retry > now and math.ceil((view.retry - now) * 1000) / 1000 or nil,
+    memory = runs and memory_of(view.pid) or nil, last_end = view.last_end,
+  }
+  if unwell[view.state] or view.crashes > 0 and view.state ~= "up" then
+    local text = node.supervise.tail(view.name, TAIL)
+    shown.output = text and text ~= "" and text or nil
+  end
+  return shown
+end
+
+function status.role_of(node, name)
+  for _, service in ipairs(node.plan and node.plan.services or {}) do
+    if service.name == name then return service.role end
+  end
+end
+
+function status.of(node)
+  local host = require "appliance.core.host"
+  local services, roles = json.array(), {}
+  for _, service in ipairs(node.plan and node.plan.services or {}) do roles[service.name] = service.role end
+  for i, view in ipairs(node.supervise.list()) do services[i] = status.service(node, view, roles[view.name]) end
+  return {
+    program = { version = host.version(), pid = host.pid(), uptime = age(node.started, task.now()), memory = memory_of(host.pid()) },
+    profile = node.plan and node.plan.profile, state = node.plan and (node.state or "running") or node.state or "starting",
+    services = services,
+    notes = json.array(table.move(node.plan and node.plan.notes or {}, 1, #(node.plan and node.plan.notes or {}), 1, {})),
+    urls = json.array(table.move(node.urls or {}, 1, #(node.urls or {}), 1, {})),
+  }
+end
+
+function status.line(node) return json.encode(status.of(node)) .. "\n" end
+
+--- A client slower than the changes gets the newest state only: send waits for room, and changes meanwhile are one.
+local function follow(node, request)
+  local follower <close> = require "appliance.control.changes".follow(node.supervise)
+  local stream = request:stream(200, "application/x-ndjson")
+  while stream and stream:send(status.line(node)) do follower:wait() end
+end
+
+return setmetatable(status, { __call = function(_, node, request, more)
+  if more then return 404, "status has no parts: GET /services/NAME for one service\n" end
+  if request.query.follow == "1" then return follow(node, request) end
+  return 200, status.line(node), "application/json"
+end })
