@@ -57,42 +57,14 @@ local function sizes_written(keys)
   return copy
 end
 
---- A service that answers: tcp(8081), http { port = 8080, path = "/json/", has = "ALIVE" }, line "Started".
-local function readiness(kind, shorthand)
-  return function(what)
-    local ready = { kind = kind }
-    if type(what) ~= "table" then
-      ready[shorthand] = what
-      return ready
-    end
-    for field, value in pairs(what) do ready[field] = value end
-    return ready
-  end
-end
-
-local function service(spec)
-  if type(spec) ~= "table" then
-    error(("service takes a table, not a %s: write service { name = \"x\", command = { \"/bin/x\" } }"):format(type(spec)), 2)
-  end
-  return spec
-end
-
 --- Behind each word the least that has to be loaded for it, when a profile first says it.
 local lazy = {
   profile = function() return words.profile end,
-  plan = function() return require "appliance.plan".plan end,
   properties = function()
     local properties = require "appliance.plan".properties
     return function(keys) return properties(type(keys) == "table" and sizes_written(keys) or keys) end
   end,
-  xml = function() return require "appliance.plan".xml end,
-  text = function() return require "appliance.plan".text end,
-  setting = function() return require "appliance.plan".setting end,
   size = function() return require "appliance.settings.types".size_text end,
-  service = function() return service end,
-  tcp = function() return readiness("tcp", "port") end,
-  http = function() return readiness("http", "port") end,
-  line = function() return readiness("line", "has") end,
   spark = function() return require "appliance.spark" end,
   node = function() return require "appliance.facts.node" end,
   math = function() return library(math, "random", "randomseed") end,
@@ -100,6 +72,10 @@ local lazy = {
   table = function() return library(table) end,
   utf8 = function() return library(utf8) end,
 }
+
+for _, word in ipairs { "plan", "service", "xml", "text", "setting", "tcp", "http", "line" } do
+  lazy[word] = function() return require "appliance.plan"[word] end
+end
 
 local made = setmetatable({}, { __mode = "k" })
 

@@ -56,6 +56,14 @@ describe("the older appliance's", function()
     end
   end)
 
+  it("worker listens where load balancers ask, on a node without a master", function()
+    assert.equal(7077, read { START_WORKER = "true", MASTER_URI = "spark://a:7077" }.WORKER_PORT)
+    assert.equal(7079, read { START_WORKER = "true", WORKER_PORT = "7079" }.WORKER_PORT)
+    assert.is_nil(read { START_WORKER = "true", START_MASTER = "true" }.WORKER_PORT)
+    assert.is_nil(read { SPARK_MODE = "worker", SPARK_MASTER_URL = "spark://a:7077" }.WORKER_PORT)
+    assert.is_nil(read {}.WORKER_PORT)
+  end)
+
   it("MASTER_URI is the list as it is", function()
     assert.equal("spark://a:7077,b:7077", read { MASTER_URI = "spark://a:7077,b:7077" }.MASTER_URI)
     assert.equal("spark://a:7077", read { MASTER_STACK_NAME = "spark://a:7077" }.MASTER_URI)

@@ -236,6 +236,14 @@ describe("settings", function()
     assert.has_error(function() return env.EXT_JARS end, "env.EXT_JARS: this profile's settings have no EXT_JARS; add it to `settings`")
   end)
 
+  it("take a table written by hand as all given", function()
+    local env = { WORKER_MEMORY = 2 << 30, MINE = "x" }
+    assert.is_true(settings.is_given(env, "MINE"))
+    assert.is_false(settings.is_given(env, "WORKER_CORES"))
+    assert.equal("2g", settings.written(env, "WORKER_MEMORY"))
+    assert.equal("x", settings.written(settings.strict(env), "MINE"))
+  end)
+
   it("say that a known setting is not this profile's", function()
     local env = assert(read({ START_MASTER = "true" }, { "LOG_LEVEL", "UNKNOWN_SETTINGS" }))
     assert.same({ "START_MASTER is set, but this profile has no such setting: it has no effect" }, settings.notes(env))

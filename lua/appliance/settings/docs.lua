@@ -92,8 +92,8 @@ docs.settings = {
   MASTER_UI_PORT = "The master's web page.",
   MASTER_REST = "Open Spark's REST submission port. Whoever reaches it can run code here.",
   MASTER_REST_PORT = "The REST submission port.",
-  WORKER_PORT = "The worker's port; 0 is a random one. Empty: random, or 7077 when no master runs here (load balancers of the older "
-    .. "appliance ask there).",
+  WORKER_PORT = "The worker's port; 0 is a random one. Empty: random, or 7077 with START_WORKER and no START_MASTER (the older "
+    .. "appliance's load balancers ask there).",
   WORKER_UI_PORT = "The worker's web page.",
   THRIFT_PORT = "The SQL server's JDBC port.",
   SPARK_PUBLIC_DNS = "The name in links of Spark's web pages; beats ADVERTISE_ADDRESS there.",

@@ -36,6 +36,10 @@ local function settle_roles(env, all)
     all.fault("START_MASTER", "is not true, nor is START_WORKER or START_THRIFTSERVER, so nothing would run: set what should, "
       .. "for example START_MASTER=true START_WORKER=true, or leave all three out, which runs a master and a worker")
   end
+  if given and env.START_WORKER and not env.START_MASTER and not env.WORKER_PORT and not env.SPARK_MODE then
+    -- The older appliance's load balancers ask for a listener there on every node. Spark takes the next port when it is taken.
+    all.derive("WORKER_PORT", 7077, "default: START_WORKER without START_MASTER")
+  end
 end
 
 local function literal_masters(env, all)
