@@ -47,7 +47,7 @@ local function expand(layers)
     flat[#flat + 1] = own
     local raised = {}
     for key, value in pairs(layer.keys or {}) do
-      local mark = type(value) == "table" and value or { value = value }
+      local mark = type(value) == "table" and value[1] == nil and value or { value = value }
       if not mark.layer and not mark.origin then
         own.keys[key] = mark
       else
@@ -75,7 +75,14 @@ local function text_for(key, value)
   if type(value) == "number" and (key:find "%.memory$" or key:find "%.memoryOverhead$") then
     return require("appliance.settings.types").size_text(math.tointeger(value) or math.floor(value))
   end
-  return require("appliance.render.properties").text(value)
+  local text = require("appliance.render.properties").text
+  if type(value) ~= "table" or value[1] == nil then return text(value) end
+  local parts = {}                                          -- lists are told with commas, in Spark as in Hadoop
+  for i, item in ipairs(value) do
+    parts[i] = text(item)
+    if not parts[i] then return nil end
+  end
+  return table.concat(parts, ",")
 end
 
 --- All that claim to set each key, lowest first: key -> { { value =, origin =, final =, ... }, ... }

@@ -89,6 +89,12 @@ describe("merge", function()
                   ["spark.memory.fraction"] = "0.6" }, map_of(made))
   end)
 
+  it("writes a list with commas", function()
+    assert.same({ ["spark.jars"] = "/a.jar,/b.jar", ["spark.ports"] = "1,2" },
+      map_of(file(profile { ["spark.jars"] = { value = { "/a.jar", "/b.jar" }, layer = "environment", origin = "EXT_JARS (environment)" },
+                            ["spark.ports"] = { 1, 2 } })))
+  end)
+
   it("is readable for us alone when a key is secret, wherever it comes from", function()
     assert.equal(tonumber("644", 8), file(profile { ["spark.a"] = 1 }).mode)
     local made = file(profile { ["spark.a"] = 1 }, mounted "spark.authenticate.secret x\n")

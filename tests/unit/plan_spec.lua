@@ -46,6 +46,11 @@ describe("a plan", function()
     assert.same({ "a", "b", "c" }, names(normalised { services = { some "a", false, nil, { some "b", nil, some "c" } } }))
   end)
 
+  it("takes inputs that may be missing", function()
+    local made = normalised { files = { a = "1", b = "2" }, services = { some("s", { inputs = { "a", false, nil, "b" } }) } }
+    assert.same({ "a", "b" }, made.services[1].inputs)
+  end)
+
   it("gives durations in seconds, sizes in bytes, texts for arguments and variables", function()
     local made = normalised { services = { service {
       name = "a", command = { "/bin/a", 5, 1.5 }, env = { A = 1, B = true, C = false, D = "x" },

@@ -139,12 +139,23 @@ function T.clean(value)
   return nil, "a list of up to four exit codes besides 0, such as { 143 }"
 end
 
-local strings = list_of(T.string, "a list of names")
+--- May have holes: what a service reads often depends on what there is (`has_site and "hive-site.xml"`).
+function T.inputs(value)
+  if type(value) ~= "table" then return nil, "a list of files of the plan" end
+  local places, list = {}, {}
+  for at, name in pairs(value) do
+    if math.type(at) ~= "integer" or name and type(name) ~= "string" then return nil, "a list of files of the plan" end
+    if name then places[#places + 1] = at end
+  end
+  table.sort(places)
+  for i, at in ipairs(places) do list[i] = value[at] end
+  return list
+end
 
 local FIELDS = {
   name = T.string, command = T.command, env = T.env, dir = T.path, user = T.user, nice = whole(-20, 19),
   after = T.after, oneshot = T.boolean, critical = T.boolean, restart = one_of("always", "on-failure", "never"), clean = T.clean,
-  change = one_of("restart", "keep", "keep-while-healthy"), inputs = strings, role = T.string,
+  change = one_of("restart", "keep", "keep-while-healthy"), inputs = T.inputs, role = T.string,
   ready = {
     kind = one_of("tcp", "http", "line", "lua"), host = T.address, port = whole(1, 65535), path = T.request, has = T.string,
     period = T.period, deadline = T.duration, misses = whole(0, 1000000), health_period = T.period,
