@@ -1,9 +1,11 @@
 --- Facts: what must be learned from the world, and may change. A source is a task that emits values; the plan is a function of the last ones.
-local task = require "appliance.core.task"
-
 local facts = {}
 
---- A source. `start(emit)` runs as a task: emit(value) once it knows, and again whenever the value changes; it may return or wait for ever.
+--- Native, and loaded by who follows facts: a profile that only names its sources loads, and is tested, without.
+local function tasks() return require "appliance.core.task" end
+
+--- A source. `start(emit, env)` runs as a task: emit(value) once it knows, and again whenever the value changes; it may return or wait for ever.
+-- `env` holds the settings.
 -- To return `nil, err` before the first value means that the fact can't be had.
 function facts.source(what, start)
   return { what = what, start = start }
@@ -21,10 +23,11 @@ local function same(a, b)
 end
 facts.same = same
 
---- Runs every source of the table `sources` (name -> source, or a plain value, which is a fact that never changes).
+--- Runs every source of the table `sources` (name -> source, or a plain value, which is a fact that never changes) with the settings `env`.
 -- Returns an object: :first(seconds) waits for all first values -> values | nil, faults (sentences);
 -- :next() waits for a change -> names of the facts that changed; .values are the current ones. Closable.
-function facts.follow(sources)
+function facts.follow(sources, env)
+  local task = tasks()
   local followed = { values = {}, running = {}, missing = 0, changes = task.queue(), changed = {} }
 
   local function emit(name, value)
@@ -44,7 +47,7 @@ function facts.follow(sources)
     if type(source) == "table" and source.start then
       followed.missing = followed.missing + 1
       followed.running[name] = task.start("fact " .. name, function()
-        local _, err = source.start(function(value) emit(name, value) end)
+        local _, err = source.start(function(value) emit(name, value) end, env)
         if err and followed.values[name] == nil then
           followed.failed = followed.failed or {}
           followed.failed[name] = err
@@ -81,6 +84,7 @@ end
 
 --- All first values -> table | nil, faults (sentences). `sources` is the table given to follow.
 function facts.methods:first(sources, seconds)
+  local task = tasks()
   local limit = task.now() + seconds
   while self.missing > 0 and not self.failed and task.now() < limit do
     local waiting <close> = task.start("first facts", function() return self.changes:get() end)

@@ -203,9 +203,10 @@ static int reload(lua_State *L)
     return task_await(L, &op->wait, reload_came);
 }
 
-/* program.trim(): gives memory that boot needed back to the system */
+/* program.trim(): the start is over. Starts the collector, which main.c holds until here, and gives back what the start needed. */
 static int trim(lua_State *L)
 {
+    lua_gc(L, LUA_GCRESTART);
     lua_gc(L, LUA_GCCOLLECT);
     lua_gc(L, LUA_GCCOLLECT);
     malloc_trim(0);
