@@ -47,13 +47,14 @@ function facts.follow(sources, env)
     if type(source) == "table" and source.start then
       followed.missing = followed.missing + 1
       followed.running[name] = task.start("fact " .. name, function()
-        local _, err = source.start(function(value) emit(name, value) end, env)
+        local learning <close> = task.start("fact " .. name, source.start, function(value) emit(name, value) end, env)
+        local ok, result, err = learning:join()
+        if not ok then err = result end                       -- it raised, or computed for ever
         if err and followed.values[name] == nil then
           followed.failed = followed.failed or {}
           followed.failed[name] = err
           followed.changes:put(name)
         end
-        return err
       end)
     else
       followed.values[name] = source

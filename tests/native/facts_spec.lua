@@ -50,3 +50,13 @@ describe("facts", function()
     assert.matches("fact slow %(the sun%): nothing was learned within 0.01 s", select(2, waiting:first(slow, 0.01))[1])
   end)
 end)
+
+describe("a fact whose source breaks", function()
+  it("is missing, with the error as the reason", function()
+    local sources = { broken = facts.source("the moon", function() error("fell down", 0) end) }
+    local followed <close> = facts.follow(sources)
+    local values, faults = followed:first(sources, 30)
+    assert.is_nil(values)
+    assert.same({ "fact broken (the moon): fell down" }, faults)
+  end)
+end)
