@@ -23,11 +23,11 @@ function strict.guard(env, lazy, names, withheld)
   })
 end
 
---- For the program's own modules: from here on an undeclared global raises where it is read or set. What is there now stays.
-function strict.globals()
-  strict.guard(_G, function() return nil end, function()
+--- For the globals of a whole state: from here on an undeclared one raises where it is read or set. What is there now stays.
+function strict.globals(globals)
+  return strict.guard(globals, function() return nil end, function()
     local names = {}
-    for name in pairs(_G) do names[#names + 1] = name end
+    for name in pairs(globals) do names[#names + 1] = name end
     return names
   end, {})
 end

@@ -74,7 +74,7 @@ local seconds = {
 function types.duration(text, def)
   local number, unit = text:match "^(%d+%.?%d*)%s*(%a*)$"
   local scale = number and seconds[unit == "" and (def.unit or "s") or unit:lower()]
-  if not scale then
+  if not scale or #number > 12 then
     return nil, "is not a time span: a number and its unit (ms, s, min, h or d)", def.example or "30s"
   end
   return within(tonumber(number) * scale, def, types.duration_text)
