@@ -116,7 +116,7 @@ function node:apply(wanted, causes)
     for _, step in ipairs(steps) do if step.kind == "start" then step.log = nil end end
   end
   local failures = supervise.apply(steps, conf)
-  self.plan = wanted
+  self.plan = supervise.in_force(wanted, failures, self.plan)
   if #failures > 0 then return nil, { ("%d of %d steps of the plan failed"):format(#failures, #steps) } end
   return true
 end

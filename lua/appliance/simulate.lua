@@ -25,10 +25,29 @@ local function explain(faults)
   return table.concat(lines, "\n")
 end
 
---- A name is looked for as the program does; a table is a profile right away, its plan function gets settings as they are.
+--- The directory of the spec that asks: the first caller outside of this file.
+local function directory_of_caller()
+  local own = debug.getinfo(1, "S").source
+  for level = 2, 20 do
+    local info = debug.getinfo(level, "S")
+    if not info then break end
+    if info.what ~= "C" and info.source ~= own and info.source:sub(1, 1) == "@" then return info.source:match "^@(.*)/[^/]*$" or "." end
+  end
+  return "."
+end
+
+--- Beside the spec, in profiles/ there or next to its directory, then where the program looks.
+local function search_path(options)
+  if options.path then return options.path end
+  local spec = directory_of_caller()
+  local path = require("appliance.profile").search_path { APPLIANCE_PROFILES = os.getenv "APPLIANCE_PROFILES" }
+  return { spec, spec .. "/profiles", spec .. "/../profiles", table.unpack(path) }
+end
+
+--- A name is looked for; a table is a profile right away.
 local function load_profile(profile, options)
   if type(profile) == "table" then return { name = profile.name or "simulated", plan = profile.plan, settings = profile.settings } end
-  local object, faults = require("appliance.profile").load(profile, { environ = options.settings, path = options.path })
+  local object, faults = require("appliance.profile").load(profile, { environ = options.settings, path = search_path(options) })
   if not object then error(explain(faults), 3) end
   return object
 end

@@ -15,11 +15,16 @@ local does = {
 --- supervise.carry_out(steps, world) -> failures: a list, empty when all went well, of { step =, err = }.
 --- `world` has write, remove_file, declare, remove, want, restart (each -> true | nil, err) and log(sentence).
 function supervise.carry_out(steps, world)
-  local failures, postponed = {}, {}
+  local failures, postponed, undeclared = {}, {}, {}
   local function carry(step)
-    if step.log then world.log(step.log) end
+    if step.service and undeclared[step.service] then return end   -- one failure is told once
+    if step.log and not step.file then world.log(step.log) end     -- a decision before what follows from it
     local ok, err = does[step.kind](world, step)
-    if not ok then failures[#failures + 1] = { step = step, err = err } end
+    if ok and step.log and step.file then world.log(step.log) end  -- a file when it is there
+    if not ok then
+      failures[#failures + 1] = { step = step, err = err }
+      if step.kind == "declare" then undeclared[step.service] = true end
+    end
   end
   for i, step in ipairs(steps) do
     if step.kind == "declare" then
@@ -35,6 +40,28 @@ function supervise.carry_out(steps, world)
     end
   end
   return failures
+end
+
+--- The plan that is in force after some steps failed: what could not be written or declared is as it was `before` (nil: not there),
+--- so that the next reconciling tries it again.
+function supervise.in_force(wanted, failures, before)
+  if #failures == 0 then return wanted end
+  local old_files, old_services = before and before.files or {}, {}
+  for _, service in ipairs(before and before.services or {}) do old_services[service.name] = service end
+  local plan = {}
+  for field, value in pairs(wanted) do plan[field] = value end
+  plan.files, plan.services = {}, {}
+  for name, file in pairs(wanted.files) do plan.files[name] = file end
+  local undeclared = {}
+  for _, failed in ipairs(failures) do
+    if failed.step.kind == "write" then plan.files[failed.step.file] = old_files[failed.step.file] end
+    if failed.step.kind == "declare" then undeclared[failed.step.service] = true end
+  end
+  for _, service in ipairs(wanted.services) do
+    if undeclared[service.name] then service = old_services[service.name] end
+    plan.services[#plan.services + 1] = service
+  end
+  return plan
 end
 
 --- The files that an earlier run left in the conf directory, as the current plan's: what is right is not written again, what no plan

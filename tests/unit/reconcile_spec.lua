@@ -183,6 +183,20 @@ describe("carrying out", function()
     assert.same({ "write b", "declare s", "want s" }, done)
   end)
 
+  it("leaves alone what could not be declared, and tries again what failed", function()
+    local world, done = world_of(function(word, name) return name == "bad" or name == "full" and word == "write" end)
+    local wanted = made { files = { full = "1", fine = "2" }, services = { some "good", some "bad" } }
+    local failures = supervise.carry_out(reconcile.steps(nil, wanted), world)
+    assert.same({ "write fine", "declare good", "want good" }, done)
+    assert.equal(2, #failures)
+    local again = reconcile.steps(supervise.in_force(wanted, failures), wanted)
+    assert.same({ "write full", "declare bad", "start bad" }, outline(again))
+    assert.equal(wanted, supervise.in_force(wanted, {}))
+    local before = made { files = { full = "0" }, services = { some("bad", { nice = 3 }) } }
+    again = reconcile.steps(supervise.in_force(wanted, failures, before), wanted)
+    assert.same({ "write full", "declare bad", "restart bad" }, outline(again))
+  end)
+
   it("declares again behind the others what looked like a circle", function()
     local world, done = world_of(function(word, name, so_far) return word == "declare" and name == "a" and #so_far == 0 end)
     assert.same({}, supervise.carry_out(reconcile.steps(nil, made { services = { some "a", some "b" } }), world))

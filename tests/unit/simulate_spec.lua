@@ -204,6 +204,18 @@ describe("simulate", function()
     assert.match("^the plan in force stays: MY_NICE", node.decisions[2])
   end)
 
+  it("finds a profile by name beside the spec, and runs it as the program does", function()
+    local node <close> = simulate("worker", { masters = { "10.0.0.1", "10.0.0.2" } }, { settings = { WORKER_NICE = "5" } })
+    node.fact("masters", { "10.0.0.3", "10.0.0.2" }); node.fact("masters", { "10.0.0.3", "10.0.0.4" })
+    node.pass(2)
+    assert.same({ "worker: restarted, masters are now 10.0.0.3 10.0.0.4" }, node.decisions)
+    assert.equal(5, node.plan.services[1].nice)
+    node.fact("masters", nil); node.pass(2)
+    assert.match("^the plan in force stays: .*profiles/worker.lua:%d+: .*in the plan of profile worker", node.decisions[2])
+    assert.error_matches(function() simulate("wroker", {}) end, 'profile "wroker".*did you mean "worker"')
+    assert.error_matches(function() simulate("worker", {}, { settings = { WORKER_NIC = "5" } }) end, "did you mean WORKER_NICE")
+  end)
+
   it("says what can't happen: the end of what does not run, a service that is not there", function()
     local node <close> = simulate(of(some "a"))
     node.stop "a"
