@@ -15,7 +15,8 @@ Spark on loopback for half a minute, needs 1.1 GiB of memory, and touches no run
     local host = require "appliance.core.host"
     local environ = host.environ()
     local env, faults = require("appliance.settings").read({ "SPARK_HOME", "JAVA_HOME", "PYSPARK_PYTHON", "STATE_DIR", "UNKNOWN_SETTINGS" },
-      { SPARK_HOME = environ.SPARK_HOME, JAVA_HOME = environ.JAVA_HOME, PYSPARK_PYTHON = environ.PYSPARK_PYTHON, STATE_DIR = environ.STATE_DIR,
+      { SPARK_HOME = environ.SPARK_HOME, JAVA_HOME = environ.JAVA_HOME, PYSPARK_PYTHON = environ.PYSPARK_PYTHON,
+        STATE_DIR = environ.STATE_DIR,
         UNKNOWN_SETTINGS = "ignore" })
     if not env then
       for _, fault in ipairs(faults) do term:complain("%s", tostring(fault)) end
@@ -35,6 +36,7 @@ Spark on loopback for half a minute, needs 1.1 GiB of memory, and touches no run
       say(("archive: %s is there and fits"):format(output))
       return 0
     end
+    require("appliance.core.log").level "warn"
     require("appliance.core.program").supervise { stop_timeout = 5 }
     local work = options.work or ("%s/archive-work.%d"):format(state, host.pid())
     local trainer = require "appliance.spark.trainer"

@@ -1,0 +1,156 @@
+--- The fact `spark.layout()`: which Spark and which Java there are, the class data archive that fits them, and the configuration files
+--- that somebody mounted. Read at the start and again at SIGHUP.
+local facts = require "appliance.facts"
+local failure = require "appliance.failure"
+
+local spark = {}
+
+--- Directories that may hold a JDK or JRE, best first: what JAVA_HOME says, the `java` of PATH, then what Debian installs.
+local function java_candidates(env, environ, file)
+  if env.JAVA_HOME then return { env.JAVA_HOME } end
+  local found = {}
+  for directory in (environ.PATH or ""):gmatch "[^:]+" do
+    local real = file.real(directory .. "/java")
+    local home = real and real:match "^(.*)/bin/java$"
+    if home then
+      found[1] = home:gsub("/jre$", "")
+      break
+    end
+  end
+  local installed = {}
+  for _, name in ipairs(file.list "/usr/lib/jvm" or {}) do
+    if name:find "^[%w_.-]*%d" and not name:find "^%." then installed[#installed + 1] = "/usr/lib/jvm/" .. name end
+  end
+  return table.move(installed, 1, #installed, #found + 1, found)
+end
+
+local function major(release) return tonumber(release:match 'JAVA_VERSION="(%d+)') or 0 end
+
+local function find_java(env, environ, file)
+  local candidates = java_candidates(env, environ, file)
+  local fallback
+  for _, home in ipairs(candidates) do
+    local release = file.stat(home .. "/bin/java") and file.read(home .. "/release")
+    if release then
+      if env.JAVA_HOME or major(release) >= 17 then return { home = home, release = release } end
+      fallback = fallback or { home = home, release = release }
+    end
+  end
+  if fallback then return fallback end
+  if env.JAVA_HOME then
+    return nil, failure.new("missing", "JAVA_HOME=%s holds no bin/java and release file; set it to a JDK or JRE 17", env.JAVA_HOME)
+  end
+  return nil, failure.new("missing", "there is no Java: install openjdk-17-jre-headless, or set JAVA_HOME")
+end
+
+--- SPARK_HOME, else the directory above a spark-submit in PATH, else the image's.
+local function find_home(env, environ, file)
+  if env.SPARK_HOME then
+    if file.stat(env.SPARK_HOME .. "/jars") then return env.SPARK_HOME end
+    return nil, failure.new("missing", "SPARK_HOME=%s has no jars/; set it to the directory of a Spark release", env.SPARK_HOME)
+  end
+  for directory in (environ.PATH or ""):gmatch "[^:]+" do
+    local home = (file.real(directory .. "/spark-submit") or ""):match "^(.*)/bin/spark%-submit$"
+    if home and file.stat(home .. "/jars") then return home end
+  end
+  if file.stat "/opt/spark/jars" then return "/opt/spark" end
+  return nil, failure.new("missing", "SPARK_HOME is not set, and there is no Spark in PATH or /opt/spark; set SPARK_HOME to the directory "
+    .. "of a Spark release")
+end
+
+local function jars_of(home, file)
+  local jars = {}
+  for _, name in ipairs(file.list(home .. "/jars") or {}) do
+    if name:find "%.jar$" then
+      local seen = file.stat(home .. "/jars/" .. name) or {}
+      jars[#jars + 1] = { name = name, size = seen.size, mtime = seen.mtime }
+    end
+  end
+  return jars
+end
+
+--- What SPARK_HOME and JAVA_HOME are -> layout.describe's table with archive = { key, path (nil: there is none yet), target } | nil, err
+function spark.discover(env, environ, state_dir, file)
+  local home, java, found, err
+  home, err = find_home(env, environ, file)
+  if not home then return nil, err end
+  java, err = find_java(env, environ, file)
+  if not java then return nil, err end
+  found, err = require("appliance.spark.layout").describe { home = home, java = java, jars = jars_of(home, file) }
+  if not found then return nil, err end
+  local archive = require "appliance.spark.archive"
+  local key = archive.key(found, file.fingerprint)
+  local candidates = archive.candidates(found, state_dir, key)
+  found.archive = { key = key, target = candidates[#candidates] }
+  for _, path in ipairs(candidates) do
+    if not found.archive.path and file.stat(path) then found.archive.path = path end
+  end
+  found.identity = nil                                        -- its key says the same in 16 letters
+  return found
+end
+
+local MOST <const> = 1 << 20    -- a configuration file larger than this is none
+
+--- A spark-env.sh is a shell program; nothing here runs it, so one that says something must not pass unseen.
+function spark.env_script_fault(path, text)
+  for line in text:gmatch "[^\n]+" do
+    local name = line:match "^%s*export%s+([%w_]+)" or line:match "^%s*([%w_]+)="
+    if name then
+      return failure.new("invalid", "%s sets %s, and no shell runs it here: give the container %s in its environment instead "
+        .. "(`spark-appliance settings` lists the names), "
+        .. "and remove it from that file", path, name, name)
+    elseif line:find "%S" and not line:find "^%s*#" then
+      return failure.new("invalid", "%s holds shell commands, which nothing runs here: say the same by the environment (`spark-appliance "
+        .. "settings` lists the names)", path)
+    end
+  end
+end
+
+local function is_configuration(name)
+  return not name:find "%.template$" and not name:find "^%." and not name:find "%.jks$" and not name:find "%.jsa$"
+end
+
+--- Texts of the mounted directory and of the files that settings name, as layers of the plan's files: { [name] = { layer } } | nil, err
+function spark.layers(env, home, state_dir, file)
+  local layers = {}
+  local function add(name, layer, origin, path)
+    local text, err = file.read(path, MOST)
+    if not text then return failure.new("missing", "%s: %s", origin, tostring(err)) end
+    layers[name] = layers[name] or {}
+    table.insert(layers[name], { layer = layer, origin = origin, text = text })
+  end
+  local directory = env.SPARK_CONF_DIR or home .. "/conf"
+  if file.real(directory) ~= file.real(state_dir .. "/conf") then          -- our own output is no input
+    for _, name in ipairs(file.list(directory) or {}) do
+      local path = directory .. "/" .. name
+      local seen = file.stat(path)
+      if seen and seen.kind == "file" and name == "spark-env.sh" then
+        local fault = spark.env_script_fault(path, file.read(path, MOST) or "")
+        if fault then return nil, fault end
+      elseif seen and seen.kind == "file" and is_configuration(name) then
+        local err = add(name, "mounted", path, path)
+        if err then return nil, err end
+      end
+    end
+  end
+  local problem = env.EXT_CONF and add("spark-defaults.conf", "EXT_CONF", "EXT_CONF " .. env.EXT_CONF, env.EXT_CONF)
+    or env.HIVE_SITE_XML and add("hive-site.xml", "EXT_CONF", "HIVE_SITE_XML " .. env.HIVE_SITE_XML, env.HIVE_SITE_XML)
+  if problem then return nil, problem end
+  return layers
+end
+
+--- The fact source.
+function spark.source()
+  return facts.source("Spark and Java", function(emit, env)
+    local file = require "appliance.core.file"
+    local host = require "appliance.core.host"
+    local found, err = spark.discover(env, host.environ(), env.STATE_DIR, file)
+    if not found then return nil, err end
+    found.layers, err = spark.layers(env, found.home, env.STATE_DIR, file)
+    if not found.layers then return nil, err end
+    found.program = host.program()
+    emit(found)
+  end)
+end
+
+return spark

@@ -1,0 +1,153 @@
+--- What a node's configuration files say before anybody mounts one: spark-defaults.conf, log4j2.properties, metrics.properties, and
+--- client.json, by which `spark-appliance client` starts spark-submit and the like.
+local java = require "appliance.spark.java"
+local plan = require "appliance.plan"
+
+local defaults = {}
+
+--- A value somebody set beats mounted files; one that we chose beats none of them.
+local function chosen(here, name, value)
+  if here.env[name] ~= nil then return plan.setting(here.env, name) end
+  return value
+end
+
+--- Bitnami's names, whose meaning outlived the image: setting -> keys. { key, value } or { key } for the setting's own value.
+local SECURITY = {
+  { "SPARK_RPC_AUTHENTICATION_ENABLED", "spark.authenticate" },
+  { "SPARK_RPC_AUTHENTICATION_SECRET", "spark.authenticate.secret", needs = "SPARK_RPC_AUTHENTICATION_ENABLED" },
+  { "SPARK_RPC_ENCRYPTION_ENABLED", "spark.network.crypto.enabled" },
+  { "SPARK_LOCAL_STORAGE_ENCRYPTION_ENABLED", "spark.io.encryption.enabled" },
+  { "SPARK_SSL_ENABLED", "spark.ssl.enabled" },
+  { "SPARK_SSL_KEY_PASSWORD", "spark.ssl.keyPassword", needs = "SPARK_SSL_ENABLED" },
+  { "SPARK_SSL_KEYSTORE_FILE", "spark.ssl.keyStore", needs = "SPARK_SSL_ENABLED" },
+  { "SPARK_SSL_KEYSTORE_PASSWORD", "spark.ssl.keyStorePassword", needs = "SPARK_SSL_ENABLED" },
+  { "SPARK_SSL_TRUSTSTORE_FILE", "spark.ssl.trustStore", needs = "SPARK_SSL_ENABLED" },
+  { "SPARK_SSL_TRUSTSTORE_PASSWORD", "spark.ssl.trustStorePassword", needs = "SPARK_SSL_ENABLED" },
+  { "SPARK_SSL_NEED_CLIENT_AUTH", "spark.ssl.needClientAuth", needs = "SPARK_SSL_ENABLED" },
+  { "SPARK_SSL_PROTOCOL", "spark.ssl.protocol", needs = "SPARK_SSL_ENABLED" },
+  { "SPARK_WEBUI_SSL_PORT", "spark.ssl.standalone.port", needs = "SPARK_SSL_ENABLED" },
+}
+
+local function add_security(here, keys)
+  local env = here.env
+  for _, entry in ipairs(SECURITY) do
+    local name, key = entry[1], entry[2]
+    local is_asked = entry.needs and env[entry.needs] or not entry.needs and env[name]
+    if is_asked and env[name] ~= nil then
+      local mark = plan.setting(env, name)
+      if name:find "PASSWORD$" or name:find "SECRET$" then mark.secret = true end
+      keys[key] = mark
+    end
+  end
+end
+
+--- Options that every executor gets before the user's own: collector, and the archive. On another machine the file may be missing, or be
+--- another JDK's: then the JVM starts without.
+local function executor_options(here)
+  local words = require("appliance.spark.flags").of("executor", here.shares.worker_cores)
+  local archive = here.env.CLASS_ARCHIVES and here.layout.archive
+  local path = archive and (archive.path or here:builds_archive() and archive.target)
+  local options = require("appliance.spark.archive").options(path)
+  table.move(options, 1, #options, #words + 1, words)
+  return table.concat(words, " ")
+end
+
+--- The keys of spark-defaults.conf.
+function defaults.keys(here)
+  local env, shares, at = here.env, here.shares, here.directories
+  local keys = {
+    ["spark.master"] = here.masters,
+    ["spark.driver.memory"] = chosen(here, "DRIVER_MEMORY", java.megabytes(shares.driver_memory)),
+    ["spark.executor.memory"] = chosen(here, "EXECUTOR_MEMORY", java.megabytes(shares.executor_memory)),
+    ["spark.executor.defaultJavaOptions"] = executor_options(here),
+    ["spark.scheduler.mode"] = "FAIR",
+    ["spark.serializer"] = "org.apache.spark.serializer.KryoSerializer",
+    ["spark.sql.warehouse.dir"] = "file:" .. at.state .. "/warehouse",
+    ["spark.jars.ivy"] = at.state .. "/ivy",
+    ["spark.worker.cleanup.enabled"] = true,
+    ["spark.worker.cleanup.appDataTtl"] = 86400,
+    -- 4.1 opens port 6066 by default, on which anybody can submit any program.
+    ["spark.master.rest.enabled"] = chosen(here, "MASTER_REST", false),
+  }
+  if env.MASTER_REST then keys["spark.master.rest.port"] = chosen(here, "MASTER_REST_PORT", 6066) end
+  if env.DEFAULT_CORES then keys["spark.deploy.defaultCores"] = plan.setting(env, "DEFAULT_CORES") end
+  if env.EXT_JARS and env.EXT_JARS[1] then keys["spark.jars"] = plan.setting(env, "EXT_JARS") end
+  if here.runs.master and env.RECOVERY == "filesystem" then
+    keys["spark.deploy.recoveryMode"] = "FILESYSTEM"
+    keys["spark.deploy.recoveryDirectory"] = at.recovery
+  end
+  add_security(here, keys)
+  return keys
+end
+
+--- What `spark-appliance client TOOL` needs to be a spark-submit without a launcher: read back by spark/client.lua.
+function defaults.client(here)
+  local layout, env = here.layout, here.env
+  local environment = {
+    SPARK_HOME = layout.home, JAVA_HOME = layout.java.home, SPARK_SCALA_VERSION = layout.scala, SPARK_CONF_DIR = here.directories.conf,
+    SPARK_LOCAL_HOSTNAME = here.node.ip, SPARK_LOCAL_IP = here.node.bind, SPARK_LOCAL_DIRS = here.directories.locals,
+    PYSPARK_PYTHON = env.PYSPARK_PYTHON, MALLOC_ARENA_MAX = "2",
+  }
+  for _, name in ipairs { "LD_PRELOAD", "NSS_WRAPPER_PASSWD", "NSS_WRAPPER_GROUP" } do
+    environment[name] = here.node.user and here.environment[name] or nil
+  end
+  local archive = env.CLASS_ARCHIVES and layout.archive or {}
+  return require("appliance.json").encode {
+    layout = { home = layout.home, version = layout.version, scala = layout.scala, java = layout.java, class_path = layout.class_path },
+    archive = archive.path or archive.target or "", conf = here.directories.conf, state = here.directories.state,
+    after = here.class_path_after, flags = require("appliance.spark.flags").of("driver", here.shares.worker_cores),
+    environment = environment, sql = ("jdbc:hive2://%s:%d/"):format(here.node.probe, env.THRIFT_PORT),
+  }
+end
+
+--- { [name of a file] = value of a plan }
+function defaults.files(here)
+  local env = here.env
+  local log4j2 = require "appliance.render.log4j2"
+  local files = {
+    ["spark-defaults.conf"] = plan.properties(defaults.keys(here)),
+    ["log4j2.properties"] = plan.properties(log4j2.keys {
+      level = env.LOG_LEVEL == "debug" and "info" or env.LOG_LEVEL, format = env.LOG_FORMAT, json_layout = here.layout.has_json_layout }),
+    ["client.json"] = plan.text(defaults.client(here)),
+  }
+  if env.SPARK_METRICS_ENABLED then
+    files["metrics.properties"] = plan.properties(require("appliance.render.metrics").keys())
+  end
+  local user = here.node.user
+  if user then
+    files[here.directories.state .. "/passwd"] = plan.text(("spark:x:%d:%d:Spark:%s:/usr/sbin/nologin\n"):format(user.uid, user.gid,
+      here.directories.state))
+  end
+  return files
+end
+
+--- What everybody should know who starts this: how much is given to whom, and which doors are open.
+function defaults.notes(here)
+  local env, shares = here.env, here.shares
+  local text = require("appliance.spark.memory").text
+  local notes = {}
+  if here.runs.worker then
+    notes[1] = ("this node offers %d core%s and %s to applications, %s to each executor%s"):format(shares.worker_cores,
+      shares.worker_cores == 1 and "" or "s", text(shares.worker_memory), text(shares.executor_memory),
+      here.runs.thriftserver and (", of which SQL takes %d and %s"):format(shares.thrift_cores, text(shares.thrift_executor_memory)) or "")
+  end
+  local doors = {}
+  local function door(is_open, name, port) if is_open then doors[#doors + 1] = ("%s (%d)"):format(name, port) end end
+  local is_guarded = env.SPARK_RPC_AUTHENTICATION_ENABLED
+  door(here.runs.master and not is_guarded, "master", env.MASTER_PORT)
+  door(here.runs.master and env.MASTER_REST, "REST submission", env.MASTER_REST_PORT)
+  door(here.runs.master, "master page", env.MASTER_UI_PORT)
+  door(here.runs.worker, "worker page", env.WORKER_UI_PORT)
+  door(here.runs.thriftserver, "SQL", env.THRIFT_PORT)
+  if #doors > 0 and here.node.bind ~= "127.0.0.1" then
+    notes[#notes + 1] = ("open without a password to whoever reaches %s: %s. Whoever reaches the master can run programs here%s"):format(
+      here.node.bind or here.node.ip, table.concat(doors, ", "),
+      is_guarded and "" or "; SPARK_RPC_AUTHENTICATION_ENABLED=true closes that door")
+  end
+  if here:wants_archive() and not here:builds_archive() then
+    notes[#notes + 1] = "no class data archive fits this Java and Spark, and there is too little memory to make one: JVMs start slower"
+  end
+  return notes
+end
+
+return defaults

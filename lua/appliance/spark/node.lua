@@ -1,0 +1,143 @@
+--- One node as its plan sees it: what runs here, who gets how much, which directories and addresses, what the configuration files say.
+--- `new` puts settings and facts together once; roles take from it. Pure: same settings and facts, same node.
+local java = require "appliance.spark.java"
+
+local node = {}
+node.__index = node
+
+local function directories(env)
+  local state = env.STATE_DIR
+  return {
+    state = state, conf = state .. "/conf", work = env.WORKER_DIR or state .. "/work", recovery = state .. "/recovery",
+    temporary = state .. "/tmp", sql = state .. "/sql", empty = state .. "/empty",
+    locals = env.LOCAL_DIRS and table.concat(env.LOCAL_DIRS, ",") or state .. "/tmp",
+  }
+end
+
+local function shares_of(env, facts)
+  return require("appliance.spark.memory").share(facts.limits, {
+    master = env.START_MASTER, worker = env.START_WORKER, thrift = env.START_THRIFTSERVER,
+    worker_memory = env.WORKER_MEMORY, worker_cores = env.WORKER_CORES, executor_memory = env.EXECUTOR_MEMORY,
+    driver_memory = env.DRIVER_MEMORY, daemon_memory = env.DAEMON_MEMORY, thrift_memory = env.THRIFT_MEMORY,
+    thrift_cores = env.THRIFT_CORES, thrift_executor_memory = env.THRIFT_EXECUTOR_MEMORY,
+  })
+end
+
+--- An address in a URI: IPv6 in brackets.
+local function in_uri(address) return address:find(":", 1, true) and "[" .. address .. "]" or address end
+
+local function join(...)
+  local parts = {}
+  for _, part in ipairs { ... } do
+    if part and part ~= "" then parts[#parts + 1] = part end
+  end
+  return table.concat(parts, ":")
+end
+
+--- facts: { node = node.identity(), limits = node.limits(), spark = spark.layout() }
+function node.new(env, facts)
+  local shares, err = shares_of(env, facts)
+  if not shares then error(err.text, 0) end
+  local layout = facts.spark
+  if env.SPARK_RPC_AUTHENTICATION_ENABLED and env.MASTER_REST then
+    error("MASTER_REST: a master that authenticates (SPARK_RPC_AUTHENTICATION_ENABLED) ends at once when its REST port is on; leave "
+      .. "MASTER_REST out", 0)
+  end
+  local self = setmetatable({
+    env = env, node = facts.node, limits = facts.limits, layout = layout, shares = shares, directories = directories(env),
+    runs = { master = env.START_MASTER, worker = env.START_WORKER, thriftserver = env.START_THRIFTSERVER },
+    has_file = layout.layers or {},
+  }, node)
+  self.masters = env.MASTER_URI or ("spark://%s:%d"):format(in_uri(facts.node.ip), env.MASTER_PORT)
+  self.class_path_after = join(env.SPARK_EXTRA_CLASSPATH or "", env.HADOOP_CONF_DIR or "", env.SPARK_DIST_CLASSPATH or "")
+  self.environment = self:base_environment()
+  return self
+end
+
+--- The environment of every service. HOME is where Ivy, Derby and Python write, and a user id without a passwd entry has none.
+function node:base_environment()
+  local identity, at, env = self.node, self.directories, self.env
+  local made = {}
+  for name, value in pairs(identity.environ or {}) do made[name] = value end
+  made.SPARK_HOME, made.JAVA_HOME = self.layout.home, self.layout.java.home
+  -- Without it a worker started by its class finds no jars for its executors: "Cannot find any build directories".
+  made.SPARK_SCALA_VERSION = self.layout.scala
+  made.SPARK_LOCAL_DIRS = at.locals
+  made.SPARK_LOCAL_HOSTNAME = identity.ip                 -- else a look-up of our own name, which may wait for a dead name server
+  made.SPARK_LOCAL_IP = identity.bind
+  made.SPARK_PUBLIC_DNS = identity.public
+  made.PYSPARK_PYTHON, made.PYSPARK_DRIVER_PYTHON = env.PYSPARK_PYTHON, env.PYSPARK_DRIVER_PYTHON
+  -- glibc keeps 64 MiB for each of many threads otherwise, out of the cgroup's limit
+  made.MALLOC_ARENA_MAX = made.MALLOC_ARENA_MAX or "2"
+  if identity.user then
+    made.LD_PRELOAD = identity.user.library
+    made.NSS_WRAPPER_PASSWD, made.NSS_WRAPPER_GROUP = at.state .. "/passwd", "/etc/group"
+    made.HOME = at.state
+  end
+  made.HOME = made.HOME and made.HOME ~= "/" and made.HOME or at.state
+  return made
+end
+
+--- That environment with more in it; `false` takes a variable away.
+function node:environment_for(more)
+  local made = {}
+  for name, value in pairs(self.environment) do made[name] = value end
+  for name, value in pairs(more) do made[name] = value or nil end
+  return made
+end
+
+--- Flags of a role: collector and compiler, and the archive when there is one.
+function node:flags(role)
+  local list = require("appliance.spark.flags").of(role, self.shares.worker_cores)
+  local archive = require("appliance.spark.archive").options(self:archive_in_use())
+  return table.move(archive, 1, #archive, #list + 1, list)
+end
+
+function node:archive_in_use()
+  return self.env.CLASS_ARCHIVES and self.layout.archive and self.layout.archive.path or nil
+end
+
+--- Making an archive takes 1.1 GiB for a minute, which a small container has not got to spare.
+local ARCHIVE_NEEDS <const> = 4 << 30
+
+function node:wants_archive()
+  return self.env.CLASS_ARCHIVES and self.layout.archive and not self.layout.archive.path and self.layout.program ~= nil
+end
+
+function node:builds_archive()
+  return self:wants_archive() and math.min(self.limits.memory or self.limits.machine, self.limits.machine) >= ARCHIVE_NEEDS
+end
+
+--- System properties of every service of ours: lines without a time (we put it in front), temporary files where we may write.
+function node:properties(more)
+  local made = {
+    ["java.io.tmpdir"] = self.directories.temporary,
+    ["appliance.log.pattern"] = require("appliance.render.log4j2").SHORT_PATTERN,
+  }
+  for name, value in pairs(more or {}) do made[name] = value end
+  return made
+end
+
+--- The user's own JVM options from settings. A heap among them is refused, as Spark's launcher does.
+function node:user_options(...)
+  local list = {}
+  for _, name in ipairs { ... } do
+    local text = self.env[name]
+    if text then
+      local words, problem = java.split(text)
+      if not words then error(("%s %s"):format(name, problem), 0) end
+      local heap = java.heap_in(words)
+      if heap then error(("%s: %s sets the heap; use DAEMON_MEMORY for that"):format(name, heap), 0) end
+      table.move(words, 1, #words, #list + 1, list)
+    end
+  end
+  return list
+end
+
+--- The configuration files: { [name] = keys }, and texts. What each key means is in spark/defaults.lua.
+function node:files() return require("appliance.spark.defaults").files(self) end
+
+--- Sentences for the boot log.
+function node:notes() return require("appliance.spark.defaults").notes(self) end
+
+return node

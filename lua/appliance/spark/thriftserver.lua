@@ -1,0 +1,40 @@
+--- The role `spark.thriftserver`: HiveServer2's protocol on Spark SQL, an application of the cluster that never ends.
+--- It is held to a part of the node, so that another job always finds a core and memory for an executor.
+local java = require "appliance.spark.java"
+
+local CLASS <const> = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"
+
+return function(here, options)
+  local env, shares = here.env, here.shares
+  if not here.layout.has_thriftserver then
+    error(("START_THRIFTSERVER: %s has no spark-hive-thriftserver jar; use a Spark release built with Hive, or leave it "
+      .. "off"):format(here.layout.home), 0)
+  end
+  return {
+    name = "thriftserver", role = "spark.thriftserver", critical = false,
+    command = java.command {
+      layout = here.layout, kind = "application", class = "org.apache.spark.deploy.SparkSubmit",
+      before = options.class_path, conf = here.directories.conf, after = here.class_path_after,
+      heap = shares.thrift_memory, flags = here:flags "thriftserver",
+      properties = here:properties { ["derby.system.home"] = here.directories.sql, ["derby.connection.requireAuthentication"] = "false" },
+      arguments = {
+        "--master", options.masters or here.masters, "--class", CLASS, "--name", "Thrift JDBC/ODBC Server",
+        "--conf", "spark.driver.memory=" .. java.megabytes(shares.thrift_memory),
+        "--conf", "spark.cores.max=" .. (options.cores or shares.thrift_cores),
+        "--conf", "spark.executor.memory=" .. java.megabytes(options.executor_memory or shares.thrift_executor_memory),
+        "spark-internal",
+        "--hiveconf", "hive.server2.thrift.port=" .. env.THRIFT_PORT,
+        "--hiveconf", "hive.server2.thrift.bind.host=" .. (here.node.bind or "0.0.0.0"),
+        "--hiveconf", "hive.server2.logging.operation.enabled=false",
+      },
+    },
+    env = here:environment_for { SPARK_CONF_DIR = here.directories.conf, PYTHONHASHSEED = "0" },
+    dir = here.directories.sql,
+    -- Its first minute without an ALIVE master would be its last.
+    after = here.runs.master and { master = "ready" } or { prepare = "done" },
+    restart = "always", clean = { 143 }, stop = { signal = "TERM", dump = "QUIT" },
+    ready = { kind = "tcp", host = here.node.probe, port = env.THRIFT_PORT, deadline = 180 },
+    inputs = { "spark-defaults.conf", "log4j2.properties", here.has_file["hive-site.xml"] and "hive-site.xml" or nil,
+               here.has_file["core-site.xml"] and "core-site.xml" or nil },
+  }
+end
