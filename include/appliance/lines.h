@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 enum {
-    LINE_CEILING = 1 << 20,   /* a line up to this stays whole */
-    LINE_FRONT = 128 << 10,   /* room before the data of a read, so that an unfinished line is put there instead of copied about */
-    JSON_GROWTH = 6,          /* one byte becomes at most "\u001f" */
+    LINE_CEILING = 1 << 20, /* a line up to this stays whole */
+    LINE_FRONT = 128 << 10, /* room before the data of a read, so that an unfinished line is put there instead of copied about */
+    JSON_GROWTH = 6,        /* one byte becomes at most "\u001f" */
 };
 /* Ends each part but the last of a line that is longer than the ceiling. */
 #define LINE_PART_MARK " [the line goes on]\n"
