@@ -14,25 +14,25 @@
 #include <sys/types.h>
 
 struct logfile {
-    char *path, *name;            /* path NULL: there is no file. name: the service, for messages */
-    int64_t limit;                /* rotate at, bytes; 0: never */
+    char *path, *name; /* path NULL: there is no file. name: the service, for messages */
+    int64_t limit;     /* rotate at, bytes; 0: never */
     int keep;
     bool block;
     void (*room)(struct logfile *); /* everything kept has been written (or, since `block` was taken away, dropped) */
 
     struct loop *loop;
     struct timer retry;
-    int fd;                       /* -1: closed */
-    bool regular;                 /* only such a file is rotated; /dev/stdout or a FIFO is written as it is */
+    int fd;       /* -1: closed */
+    bool regular; /* only such a file is rotated; /dev/stdout or a FIFO is written as it is */
     dev_t device;
     ino_t inode;
     int64_t size, rotate_at;
-    int64_t checked_ns;           /* when the path was last looked at */
-    bool mid_line;                /* the file ends within a line, the rest of which comes next */
+    int64_t checked_ns; /* when the path was last looked at */
+    bool mid_line;      /* the file ends within a line, the rest of which comes next */
     bool blocked;
-    bool said, rotation_said;     /* told in the log, and its end not yet */
+    bool said, rotation_said; /* told in the log, and its end not yet */
     int64_t delay_ms, failed_ns;
-    char *kept;                   /* refused while `block`: still to be written */
+    char *kept; /* refused while `block`: still to be written */
     size_t kept_length;
     uint64_t gap_lines, gap_bytes;         /* dropped since the last gap line */
     uint64_t dropped_lines, dropped_bytes; /* in all */
