@@ -25,8 +25,8 @@ uint64_t console_dropped(void);       /* lines, since start; those lost with a b
 
 /* One service's way in. Zeroed but for `name` and `room` = new; console_leave before its memory goes away. */
 struct console_source {
-    const char *name;                 /* borrowed */
-    bool busy;                        /* leaves the last eighth of the buffer to the others */
+    const char *name;                      /* borrowed */
+    bool busy;                             /* leaves the last eighth of the buffer to the others */
     void (*room)(struct console_source *); /* after console_add did not take everything: try again. Loop callback */
     uint64_t gap_lines, gap_bytes;         /* dropped and not said yet */
     uint64_t dropped_lines, dropped_bytes; /* in all */
@@ -36,6 +36,6 @@ struct console_source {
 /* Takes whole lines; returns how many bytes of them. With may_drop that is always all; without, the rest is for after `room`. */
 size_t console_add(struct console_source *, const char *lines, size_t length, bool may_drop);
 void console_leave(struct console_source *);
-void console_trim(void);              /* gives memory back; called where nothing is busy */
+void console_trim(void); /* gives memory back; called where nothing is busy */
 
 #endif
