@@ -22,8 +22,8 @@ struct output_counts {
     uint64_t bytes, lines;
     uint64_t dropped_lines, dropped_bytes;           /* on the way to the console or the file */
     uint64_t file_dropped_lines, file_dropped_bytes; /* those of them that the file lacks */
-    bool waits;                       /* its pipe is left unread until the console or the file has room */
-    bool file_blocked;                /* its file can't be written just now: `reason` says why */
+    bool waits;                                      /* its pipe is left unread until the console or the file has room */
+    bool file_blocked;                               /* its file can't be written just now: `reason` says why */
     char reason[120];
 };
 
@@ -48,10 +48,10 @@ struct follower {
     void (*ready)(struct follower *); /* there is something to take, or it has ended; runs in the loop, may stop any follower */
     struct follower *next;
     /* the rest is output.c's */
-    struct output *output;            /* NULL: the service's output is no more; what is left may still be taken */
+    struct output *output; /* NULL: the service's output is no more; what is left may still be taken */
     char *data;
     size_t length, capacity;
-    uint64_t dropped, dropped_bytes;  /* lines that found no room and are not told yet */
+    uint64_t dropped, dropped_bytes; /* lines that found no room and are not told yet */
 };
 void follower_start(struct follower *, struct output *, void (*ready)(struct follower *));
 void follower_stop(struct follower *); /* fine when stopped already or zeroed */
