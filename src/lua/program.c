@@ -90,6 +90,12 @@ void program_signal(int signal)
     }
 }
 
+static void beyond_help(void *unused)
+{
+    (void)unused;
+    program_end(EXIT_GAVE_UP);
+}
+
 bool program_supervise(const struct program_options *options, struct err *err)
 {
     self.options = *options;
@@ -100,8 +106,10 @@ bool program_supervise(const struct program_options *options, struct err *err)
     struct loop *loop = task_loop();
     /* Lua first: what it needs of the loop, and the reaper, is made with the supervisor. */
     if (!reaper_start(loop, getpid() != 1, err) || !console_start(loop, options->json ? CONSOLE_JSON : CONSOLE_TEXT, err) ||
-        !deadline_start(options->watchdog_ms, err) || !supervise_instance())
+        !deadline_start(options->watchdog_ms, err) || !supervise_instance() ||
+        !supervisor_answer_for_all(supervise_instance(), err))
         return false;
+    supervisor_on_fatal(supervise_instance(), beyond_help, NULL);
     self.supervising = true;
     return true;
 }

@@ -1,4 +1,5 @@
 -- appliance.core.supervise with real processes.
+local file = require "appliance.core.file"
 local supervise = require "appliance.core.supervise"
 local task = require "appliance.core.task"
 
@@ -72,20 +73,21 @@ describe("appliance.core.supervise", function()
   end)
 
   it("leaves nobody of a family behind", function()
-    local file <const> = os.tmpname()
-    run("sv-family", ("sleep 601 & setsid sleep 602 & (setsid sh -c 'sleep 603 & exec sleep 604' &); sleep 0.01; echo all there; wait"))
-    await("the family", function() return supervise.tail "sv-family" == "all there\n" end)
+    local mark <const> = "7" .. require "appliance.core.host".pid() -- so that nobody else's are counted
+    local script <const> = ("sleep M1 & setsid sleep M2 & (setsid sh -c 'sleep M3 & exec sleep M4' &); wait"):gsub("M", mark)
+    run("sv-family", script)
     local function members()
-      os.execute(("ps -eo pid,args | grep 'sleep 60[1-4]$' | grep -v grep > %s"):format(file))
       local count = 0
-      for _ in io.lines(file) do count = count + 1 end
+      for _, pid in ipairs(assert(file.list "/proc")) do
+        local command = pid:find "^%d" and file.read("/proc/" .. pid .. "/cmdline") or ""
+        if command:find("^sleep%z" .. mark .. "[1-4]%z$") then count = count + 1 end
+      end
       return count
     end
     await("all four", function() return members() == 4 end)
     assert(supervise.want("sv-family", false))
     await_state("sv-family", "down")
     assert.equal(0, members())
-    os.remove(file)
   end)
 
   it("starts a service when a step before it has exited with 0", function()
@@ -196,19 +198,21 @@ describe("appliance.core.supervise", function()
       return message
     end
     local message = faults {
-      name = "sv-bad", command = { "/bin/true", {} }, env = { A = true, ["B=C"] = "x" }, nice = "low", comand = 1,
-      user = "nobody-of-this-name", after = { master = "alive" }, restart = "sometimes", oneshot = 1, clean = { 0, "x" },
+      name = "sv-bad", command = { "/bin/true", {} }, env = { A = true, ["B=C"] = "x" }, nice = "low",
+      comand = 1, user = "nobody-of-this-name", after = { master = "alive" }, restart = "sometimes", oneshot = 1, clean = { 0, "x" },
       ready = { kind = "tcp", port = 70000, host = "localhost" }, stop = { signal = "NOPE", grace = -1 },
       backoff = { min = 5, max = 1, give_up = 0.5 / 0 }, log = { full = "explode", size = 0 },
     }
     for _, part in ipairs {
       "service sv%-bad: ", "comand is no field of a service", "command%[2%] must be a string, not a table",
       "env%.A must be a string, not a boolean",
-      "env has a name that can't be one: B=C", "nice must be a number, not a string", 'user "nobody%-of%-this%-name" is unknown here',
+      "env has a name that can't be one: B=C",
+      "nice must be a number, not a string", 'user "nobody%-of%-this%-name" is unknown here',
       'after%.master must be "ready", "started" or "done"',
       'restart must be one of "always", "on%-failure", "never", not "sometimes"',
       "oneshot must be a boolean, not a number", "clean%[1%] must be an exit code", "clean%[2%] must be an exit code",
-      "ready%.port must be from 1 to 65535, not 70000", "ready%.host must be a numeric address", 'stop%.signal must be a signal like "TERM"',
+      "ready%.port must be from 1 to 65535, not 70000", "ready%.host must be a numeric address",
+      'stop%.signal must be a signal like "TERM"',
       "stop%.grace must be from 0", "backoff%.max is less than backoff%.min", "backoff%.give_up must be from 0",
       'log%.full must be one of "drop", "block", not "explode"', "log%.size must be from 1",
     } do assert.matches(part, message) end
