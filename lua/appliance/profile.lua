@@ -216,6 +216,24 @@ local function planner(definition, object, base)
   end
 end
 
+--- LOG_DIR, LOG_SIZE, LOG_KEEP and LOG_FULL are every profile's: what a service does not say about its output, they do.
+local function with_log_settings(made, env)
+  if not env.LOG_DIR and (env.LOG_FULL or "drop") == "drop" then return made end
+  for i, service in ipairs(made.services) do
+    if type(service) == "table" and type(service.log or {}) == "table" then
+      local spec, output = {}, { full = env.LOG_FULL }
+      if env.LOG_DIR and type(service.name) == "string" then
+        output.file, output.size, output.keep = env.LOG_DIR .. "/" .. service.name .. ".log", env.LOG_SIZE, env.LOG_KEEP
+      end
+      for field, value in pairs(service.log or {}) do output[field] = value end
+      for field, value in pairs(service) do spec[field] = value end
+      spec.log = output
+      made.services[i] = spec
+    end
+  end
+  return made
+end
+
 local function core_schema()
   local schema = {}
   for name, def in pairs(require "appliance.settings.core") do schema[name] = def end
@@ -250,8 +268,9 @@ function load_one(name, why, chain, from)
   local schema
   schema, faults = settings.schema(definition.settings or {}, base and base.settings or core_schema())
   if not schema then
-    for i, fault in ipairs(faults) do faults[i] = failure.new("invalid", "%s:%d: %s", path, line_of(text, fault.name or "settings"),
-      fault.text) end
+    for i, fault in ipairs(faults) do
+      faults[i] = failure.new("invalid", "%s:%d: %s", path, line_of(text, fault.name or "settings"), fault.text)
+    end
     return nil, faults
   end
   local facts = {}
@@ -278,7 +297,14 @@ function profile.load(name, options)
       break
     end
   end
-  return object, faults
+  if not object then return nil, faults end
+  local draft = object.plan
+  object.plan = function(env, values)
+    local made, err = draft(env, values)
+    if not made then return nil, err end
+    return with_log_settings(made, env)
+  end
+  return object
 end
 
 --- What can be told without touching the world: the profile, and the environment read by its settings; with `facts` also its plan.

@@ -356,6 +356,19 @@ return profile {
     end)
   end)
 
+  it("gives every service the output that LOG_* ask for, below what the service says itself", function()
+    local text = [[
+return profile { doc = "x", plan = function()
+  return plan { services = { service { name = "a", command = { "/bin/a" } },
+    service { name = "b", command = { "/bin/b" }, log = { keep = 9, file = "/else/b.log" } } } }
+end }]]
+    local made = assert(plan_of(text, { LOG_DIR = "/logs", LOG_SIZE = "1m", LOG_FULL = "block" }))
+    assert.same({ file = "/logs/a.log", size = 1 << 20, keep = 4, full = "block" }, made.services[1].log)
+    assert.same({ file = "/else/b.log", size = 1 << 20, keep = 9, full = "block" }, made.services[2].log)
+    assert.is_nil(assert(plan_of(text)).services[1].log)
+    assert.same({ full = "block" }, assert(plan_of(text, { LOG_FULL = "block" })).services[1].log)
+  end)
+
   it("is checked together with its environment and facts", function()
     local given = options({ ["/site/x.lua"] = PLAIN }, { MY_LIMIT = "lots" })
     local _, faults = profile.check("x", given)

@@ -58,8 +58,8 @@ docs.settings = {
   MASTER_STACK_NAME = "A literal spark://... list, as MASTER_URI. Names of stacks can't be looked up by this version.",
   ZOOKEEPER_STACK_NAME = "Masters that share a ZooKeeper (`host:2181,...`). Not in this version: leave it empty.",
   CLUSTER_SIZE = "Masters that share a ZooKeeper; has no effect on a single node.",
-  APPLICATION_ID = "What this deployment is called.",
-  APPLICATION_VERSION = "The deployment's own version.",
+  APPLICATION_ID = "What this deployment is called. Accepted; has no effect on a single node.",
+  APPLICATION_VERSION = "The deployment's own version. Accepted; has no effect on a single node.",
 
   -- files of the user's
   HIVE_SITE_XML = "A hive-site.xml: its keys lie over ours. Path or file:// URI.",
