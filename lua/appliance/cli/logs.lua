@@ -11,8 +11,7 @@ Prints the last lines of a service, as the node keeps them in memory; its whole 
   --bytes N      how much of the past (65536; 0 for none, at most 1048576)]],
 }
 
-function logs.run(options, words, term)
-  local path = ("/logs/%s?bytes=%d%s"):format(client.escape(words[1]), options.bytes or 65536, options.follow and "&follow=1" or "")
+local function copy(path, term)
   local stream <close>, err = client.open { path = path }
   if not stream then
     term:complain("%s", err)
@@ -26,6 +25,11 @@ function logs.run(options, words, term)
     end
     if not term:write(text) then return 0 end
   end
+end
+
+function logs.run(options, words, term)
+  local path = ("/logs/%s?bytes=%d%s"):format(client.escape(words[1]), options.bytes or 65536, options.follow and "&follow=1" or "")
+  return term:while_read(function() return copy(path, term) end)
 end
 
 return logs

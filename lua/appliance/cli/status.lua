@@ -104,7 +104,7 @@ local function watch(options, term)
 end
 
 function status.run(options, _, term)
-  if options.watch then return watch(options, term) end
+  if options.watch then return term:while_read(function() return watch(options, term) end) end
   local node, err = client.json { path = "/status" }
   if not node then
     term:complain("%s", err)

@@ -15,7 +15,7 @@ function terminal.new(options)
   local dumb = environ.TERM == "dumb"
   local plain = dumb or (environ.NO_COLOR or "") ~= ""
   return setmetatable({
-    raw = options.write, columns = options.columns, environ = environ, shown = false, broken = false,
+    raw = options.write, real = host and true, columns = options.columns, environ = environ, shown = false, broken = false,
     live = options.isatty(2) and not dumb,
     screen = options.isatty(1) and not dumb,
     colour = { options.isatty(1) and not plain, options.isatty(2) and not plain },
@@ -82,6 +82,21 @@ function terminal:table(rows)
     lines[#lines + 1] = (table.concat(parts, "  "):gsub("%s+$", ""))
   end
   return table.concat(lines, "\n")
+end
+
+--- Runs f, which may wait for long and prints now and then -> its exit code; 0 as soon as nobody reads our output any more:
+--- `logs -f worker | grep -m1 ready` ends with grep and not with the next line of a service that may never say another.
+function terminal:while_read(f)
+  if not self.real then return f() end
+  local task, hangup = require "appliance.core.task", require "appliance.core.hangup"
+  local running <close> = task.start("command", f)
+  local watching <close> = task.start("hang-up", function() -- luacheck: ignore
+    hangup.wait(1)
+    running:cancel()
+  end)
+  local ok, code = running:join()
+  if ok then return code end
+  return code.kind == "cancelled" and 0 or 70
 end
 
 -- ---------------------------------------------------------------- amounts for people

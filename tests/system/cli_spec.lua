@@ -1,0 +1,268 @@
+-- The program itself from the command line: one node with plain services, and every command against it.
+local json = require "appliance.json"
+
+local program = assert(os.getenv "APPLIANCE", "APPLIANCE must name the program")
+
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function command_line(words)
+  local parts = {}
+  for i, word in ipairs(words) do parts[i] = quote(word) end
+  return table.concat(parts, " ")
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function read(path)
+  local file = io.open(path)
+  local text = file and file:read "a"
+  if file then file:close() end
+  return text
+end
+
+describe("the program", function()
+  local home, environment, node
+
+  --- -> exit code, stdout, stderr
+  local function sh(script)
+    local pipe = assert(io.popen(("cd %s; %s { %s; } 2>%s/stderr; echo \"=$?\""):format(home, environment, script, home)))
+    local text = pipe:read "a"
+    pipe:close()
+    local out, code = text:match "^(.*)=(%d+)\n$"
+    return tonumber(code), out, read(home .. "/stderr")
+  end
+
+  local function run(...) return sh("timeout 60 " .. command_line { program, ... }) end
+
+  local function await(what, condition)
+    for _ = 1, 600 do
+      if condition() then return end
+      os.execute "sleep 0.05"
+    end
+    error(("did not come: %s\n%s"):format(what, read(home .. "/log")))
+  end
+
+  setup(function()
+    home = os.tmpname()
+    os.remove(home)
+    assert(os.execute("mkdir -p " .. home .. "/profiles " .. home .. "/state"))
+    environment = ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1;"):format(home, home)
+    write(home .. "/profiles/plain.lua", [[
+      return profile { doc = "Two plain services.", settings = { LIMIT = { type = "size", default = "1m", doc = "For a." } }, facts = {},
+        plan = function(env)
+          return plan { services = {
+            service { name = "steady", command = { "/bin/sh", "-c", "echo hello; exec sleep 1000" }, stop = { grace = 5 },
+                      env = { LIMIT = tostring(env.LIMIT), MY_PASSWORD = "hunter2" } },
+            service { name = "quiet", command = { "/bin/sleep", "1000" }, critical = false },
+          } }
+        end }
+    ]])
+    write(home .. "/profiles/faulty.lua", "return profile { settings = {}, plan = 7 }")
+    os.execute(("%s exec setsid %s run >%s/log 2>&1 & echo $! >%s/pid"):format(environment, quote(program), home, home))
+    node = tonumber((read(home .. "/pid")))
+    await("the node is well", function() return (run "healthcheck") == 0 end)
+  end)
+
+  teardown(function()
+    os.execute("kill " .. node)
+    await("the node has ended", function() return not os.execute(("kill -0 %d 2>/dev/null"):format(node)) end)
+    assert.is_nil(io.open(home .. "/state/control.sock"), "the socket is left behind")
+    os.execute("rm -r " .. home)
+  end)
+
+  it("shows its state", function()
+    local code, text, err = run "status"
+    assert.same({ 0, "" }, { code, err })
+    assert.matches("^plain: running; spark%-appliance %S+, pid " .. node .. ",", text)
+    assert.matches("\nsteady +up +%d+ ", text)
+    local shown = json.decode(select(2, run("status", "--json")))
+    assert.equal(2, #shown.services)
+    assert.equal(node, shown.program.pid)
+  end)
+
+  it("shows its state anew when it changes, until nobody reads any more", function()
+    local function seen(state) return (read(home .. "/seen") or ""):find("\nquiet +" .. state .. " ") end
+    local watch = command_line { program, "status", "--watch" }
+    os.execute(("%s timeout 60 %s >%s/seen & echo $! >%s/watcher"):format(environment, watch, home, home))
+    await("the first picture", function() return seen "up" end)
+    assert.equal(0, (run("stop", "quiet")))
+    await("the next picture", function() return seen "down" end)
+    os.execute("kill " .. read(home .. "/watcher"))
+    assert.equal(0, (run("start", "quiet")))
+    local code, text = sh(("{ timeout 30 %s; echo $? >watched; } | head -n 1; cat watched"):format(watch))
+    assert.equal(0, code)
+    assert.matches("^plain: running[^\n]+\n0\n$", text)
+  end)
+
+  it("answers a health check", function()
+    assert.same({ 0, "steady is up\n", "" }, { run "healthcheck" })
+    assert.same({ 0, "quiet is up\n", "" }, { run("healthcheck", "quiet") })
+    local code, text, err = run("healthcheck", "quite")
+    assert.same({ 1, "" }, { code, text })
+    assert.matches('did you mean "quiet"%?', err)
+  end)
+
+  it("prints logs", function()
+    assert.same({ 0, "hello\n", "" }, { run("logs", "steady") })
+    assert.same({ 0, "hello\n", "" }, { sh("timeout 20 " .. command_line { program, "logs", "-f", "steady" } .. " | head -n 1") })
+    assert.equal(1, (run("logs", "nobody")))
+  end)
+
+  it("restarts, stops and starts", function()
+    local code, text = run("restart", "steady")
+    assert.equal(0, code)
+    assert.matches("^steady: up after [%d.]+ m?s\n$", text)
+    assert.matches("^quiet: down after", select(2, run("stop", "quiet")))
+    assert.matches("\nquiet +down +%- ", select(2, run "status"))
+    assert.matches("^quiet: up after", select(2, run("start", "quiet")))
+    assert.equal(0, (run("restart", "--no-wait", "quiet")))
+    local err
+    code, text, err = run("restart", "nobody")
+    assert.same({ 1, "" }, { code, text })
+    assert.matches('no service is called "nobody"', err)
+  end)
+
+  it("is usable with curl", function()
+    local code, text = sh("curl -s -i --unix-socket state/control.sock http://x/health")
+    assert.equal(0, code)
+    assert.matches("^HTTP/1.1 200 OK\r\n", text)
+    assert.matches("\r\n\r\nsteady is up\n$", text)
+    -- Two requests on one connection.
+    code, text = sh "curl -s --unix-socket state/control.sock http://x/health http://x/health"
+    assert.same({ 0, "steady is up\nsteady is up\n" }, { code, text })
+  end)
+
+  it("prints its plan and compares it with what runs, without secrets", function()
+    local code, text = run "plan"
+    assert.equal(0, code)
+    assert.matches("service steady", text)
+    assert.is_nil(text:find("hunter2", 1, true))
+    assert.equal("steady", json.decode(select(2, run("plan", "--json"))).services[1].name)
+    assert.same({ 0, "nothing differs: the node runs this plan\n", "" }, { run("plan", "--diff") })
+    code, text = sh("LIMIT=5m " .. command_line { program, "plan", "--diff" })
+    assert.equal(0, code)
+    assert.matches("^~ service steady: env: .*LIMIT=1048576.* %-> .*LIMIT=5242880", text)
+    assert.is_nil(text:find("hunter2", 1, true))
+  end)
+
+  it("checks settings and profile", function()
+    local code, text = run "check"
+    assert.equal(0, code)
+    assert.matches("profiles/plain.lua%): settings and profile are right\n$", text)
+    local err
+    code, text, err = sh("LIMIT=lots " .. command_line { program, "check" })
+    assert.same({ 78, "" }, { code, text })
+    assert.matches("LIMIT", err)
+    code, text = sh("LIMIT=lots " .. command_line { program, "check", "--json" })
+    assert.equal(78, code)
+    assert.equal(1, #json.decode(text).faults)
+    assert.equal(78, (sh("PROFILE=faulty " .. command_line { program, "check" })))
+    assert.equal(78, (sh("PROFILE=faulty " .. command_line { program, "plan" })))
+  end)
+
+  it("refuses a second node in the same place", function()
+    local code, _, err = run "run"
+    assert.equal(1, code)
+    assert.matches("another spark%-appliance", err)
+    assert.matches("STATE_DIR=" .. home, err)
+    assert.equal(0, (run "healthcheck"))
+  end)
+
+  it("says how to find a node where there is none", function()
+    local code, _, err = sh("STATE_DIR=/nonexistent " .. command_line { program, "status" })
+    assert.equal(69, code)
+    assert.equal("no spark-appliance runs here (/nonexistent/control.sock: no such file): start it with `spark-appliance run`, "
+      .. "or set STATE_DIR\n", err)
+    assert.equal(1, (sh("STATE_DIR=/nonexistent " .. command_line { program, "healthcheck" })))
+  end)
+
+  it("answers wrong usage with 64", function()
+    local code, _, err = run "stauts"
+    assert.equal(64, code)
+    assert.matches('did you mean "status"', err)
+    assert.equal(64, (run("status", "--jsno")))
+    assert.equal(0, (run("logs", "--help")))
+  end)
+
+  it("tells versions and settings", function()
+    local code, text = run "version"
+    assert.equal(0, code)
+    assert.matches("^spark%-appliance  %d", text)
+    assert.matches("\nLua +5%.4\n", text)
+    code, text = run("settings", "STOP_TIMEOUT")
+    assert.equal(0, code)
+    assert.matches("^STOP_TIMEOUT", text)
+    local err
+    code, text, err = run("settings", "STOP_TIMEOT")
+    assert.same({ 1, "" }, { code, text })
+    assert.matches('did you mean "STOP_TIMEOUT"', err)
+  end)
+
+  it("runs a Lua file as a task", function()
+    write(home .. "/script.lua", [[
+      local task = require "appliance.task"
+      task.sleep(0.01)
+      local t = task.start(function() return "from a task" end)
+      io.write(select(2, t:join()), " ", ..., " ", arg[0], "\n")
+      return 3
+    ]])
+    assert.same({ 3, "from a task x script.lua\n", "" }, { run("lua", "script.lua", "x") })
+    write(home .. "/broken.lua", "local x =")
+    local code, _, err = run("lua", "broken.lua")
+    assert.equal(1, code)
+    assert.matches("broken.lua:1:", err)
+    write(home .. "/raises.lua", "error 'no'")
+    assert.matches("raises.lua:1: no", select(3, run("lua", "raises.lua")))
+    assert.equal(1, (run("lua", "missing.lua")))
+  end)
+
+  it("runs a site's tests", function()
+    assert(os.execute(("mkdir -p %s/site"):format(home)))
+    write(home .. "/site/one_spec.lua", [[
+      it("finds our modules", function()
+        assert.is_function(require("appliance.near").best)
+        assert.truthy(require "appliance.core.task")
+        assert.truthy(require "appliance.simulate")
+      end)
+    ]])
+    local code, text, err = run("test", "site")
+    assert.equal(0, code, text .. err)
+    assert.matches("1 success", text)
+    code, text, err = sh("PATH=/nonexistent " .. command_line { program, "test", "site" })
+    assert.same({ 1, "" }, { code, text })
+    assert.matches("apt%-get install lua%-busted", err)
+  end)
+
+  local function count_descriptors()
+    local pipe = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(node)))
+    local count = tonumber(pipe:read "a")
+    pipe:close()
+    return count
+  end
+
+  it("frees a follower that was killed, however quiet its service is", function()
+    local before = count_descriptors()
+    os.execute(("%s %s logs -f quiet >/dev/null 2>&1 & echo $! >%s/follower"):format(environment, quote(program), home))
+    await("the follower is connected", function() return count_descriptors() == before + 1 end)
+    os.execute("kill -9 " .. read(home .. "/follower"))
+    await("the follower is freed", function() return count_descriptors() == before end)
+  end)
+
+  it("grows by nothing with health checks", function()
+    local function private()
+      local rollup = read(("/proc/%d/smaps_rollup"):format(node))
+      return rollup and tonumber(rollup:match "\nPrivate_Dirty: +(%d+) kB")
+    end
+    local ask = "yes url=http://x/health | head -n 2000 | curl -s -K - --unix-socket state/control.sock >/dev/null"
+    assert.equal(0, (sh(ask)))
+    local before = private()
+    if not before then return pending "smaps_rollup can't be read here" end
+    assert.equal(0, (sh(ask)))
+    assert.equal(0, (run "healthcheck"))
+    assert.is_true(private() - before <= 16, ("%d kB more"):format(private() - before))
+  end)
+end)
