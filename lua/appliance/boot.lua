@@ -188,7 +188,14 @@ local function claim(directory)
   return lock, err and ("STATE_DIR: %s"):format(err)
 end
 
+--- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.
+local function watch_over_loading()
+  local types = require "appliance.settings.types"
+  program.watch(types.duration(host.environ().WATCHDOG or "60s", {}) or 60)
+end
+
 function boot.run()
+  watch_over_loading()
   local configured, faults = configure()
   if not configured then return refuse(faults, EXIT_CONFIGURATION) end
   local env = configured.env

@@ -178,6 +178,16 @@ static int supervise(lua_State *L)
     return 1;
 }
 
+/* program.watch(seconds): the watchdog alone, for the time in which a profile is loaded and nothing is supervised yet */
+static int watch(lua_State *L)
+{
+    struct err err;
+    if (!deadline_start((int64_t)(luaL_checknumber(L, 1) * 1000), &err))
+        return bind_fail(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 /* program.finish(code): by the main function's return. A supervisor's main task only returns when it has to end. */
 static int finish(lua_State *L)
 {
@@ -225,7 +235,7 @@ int luaopen_appliance_core_program(lua_State *L);
 
 int luaopen_appliance_core_program(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"supervise", supervise}, {"finish", finish}, {"reload", reload}, {"trim", trim}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"supervise", supervise}, {"watch", watch}, {"finish", finish}, {"reload", reload}, {"trim", trim}, {NULL, NULL}};
     bind_type(L, RELOAD, reload_close, NULL);
     luaL_newlib(L, functions);
     return 1;
