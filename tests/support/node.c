@@ -70,9 +70,18 @@ static void limit(int resource, const struct rlimit *value)
         refuse("setrlimit");
 }
 
-static void become_nobody(void)
+uid_t node_nobody(void)
 {
-    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
+    static uid_t nobody;
+    if (!nobody)
+        nobody = 100000 + (uid_t)getpid() % 50000;
+    return nobody;
+}
+
+void node_become_nobody(void)
+{
+    uid_t nobody = node_nobody();
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(nobody, nobody, nobody) < 0 || setresuid(nobody, nobody, nobody) < 0))
         refuse("become nobody");
 }
 
@@ -109,7 +118,7 @@ static void run_program(const struct node_options *o, const char *folder, int ou
     sigprocmask(SIG_SETMASK, &set, NULL);
     limit(RLIMIT_NOFILE, &o->nofile);
     if (o->as_nobody)
-        become_nobody();
+        node_become_nobody();
     limit(RLIMIT_NPROC, &o->processes);
     connect_output(o->output, output);
     execle(program(), "spark-appliance", "run", (char *)NULL, environment);
@@ -161,6 +170,7 @@ struct node *node_start(char *folder, const struct node_options *o)
     int output[2], ready[2], executed[2];
     if (pipe2(output, O_CLOEXEC) < 0 || pipe2(ready, O_CLOEXEC) < 0 || pipe2(executed, O_CLOEXEC) < 0)
         fail_msg("pipe2: %s", strerror(errno));
+    node_nobody(); /* before there are two of us */
     bool own_users = o->kind == NODE_PID1 || (o->kind == NODE_PID1_ROOT && geteuid() != 0);
     int flags = SIGCHLD | (o->kind == NODE_PLAIN ? 0 : CLONE_NEWPID | CLONE_NEWNS) | (own_users ? CLONE_NEWUSER : 0);
     n->pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
@@ -263,6 +273,20 @@ void node_await_times(struct node *n, const char *text, int times)
 void node_await(struct node *n, const char *text)
 {
     node_await_times(n, text, 1);
+}
+
+static bool has_any(const struct node *n, const char *const *texts)
+{
+    while (*texts && !strstr(n->text, *texts))
+        texts++;
+    return *texts != NULL;
+}
+
+bool node_await_any(struct node *n, const char *const *texts)
+{
+    AWAIT(n, n->ended || has_any(n, texts), "any of \"%s\" ...", *texts);
+    collect(n);
+    return has_any(n, texts);
 }
 
 void node_await_file(struct node *n, const char *name)

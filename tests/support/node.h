@@ -29,7 +29,7 @@ struct node_options {
     const char *services;    /* Lua: what stands between the braces of `services = { ... }` of its profile */
     char *const *environment;/* added to PATH, PROFILE, APPLIANCE_PROFILES, STATE_DIR; NULL: nothing */
     struct rlimit nofile, processes; /* rlim_cur 0: as ours */
-    bool as_nobody;          /* NODE_PLAIN: uid 65534 where the test is root */
+    bool as_nobody;          /* NODE_PLAIN: a uid that nobody else uses, where the test is root: its limit of processes counts just ours */
     bool leave_signals;      /* blocked and ignored as a careless starter leaves them */
 };
 
@@ -46,12 +46,17 @@ struct node {
 
 /* `folder` NULL: a fresh one. Skips the test where this machine lets nobody make namespaces. */
 struct node *node_start(char *folder, const struct node_options *);
+/* The user of as_nobody, and how a forked child of the test becomes it. */
+uid_t node_nobody(void);
+void node_become_nobody(void);
 /* Kills whatever is left and forgets it; fails if anybody is left although the program had ended. */
 void node_free(struct node *);
 void node_signal(struct node *, int signal);
 /* Until its output holds the text; `times` often. */
 void node_await(struct node *, const char *text);
 void node_await_times(struct node *, const char *text, int times);
+/* Until its output holds one of these; the list ends with NULL. False: the program ended first. */
+bool node_await_any(struct node *, const char *const *texts);
 /* Until the file in its folder is there and not empty. */
 void node_await_file(struct node *, const char *name);
 /* Until so many processes live below it. */
