@@ -22,9 +22,9 @@ enum probe_goal { PROBE_READY, PROBE_HEALTH };
 enum probe_phase { PROBE_IDLE, PROBE_CONNECTING, PROBE_ANSWERING };
 
 enum {
-    PROBE_TRY_MS = 5000,         /* a peer that says nothing for so long has missed this try */
-    PROBE_DEBOUNCE_MS = 5,       /* a burst of lines prompts one try */
-    PROBE_CEILING = 1 << 20,     /* bytes of an answer that are looked at */
+    PROBE_TRY_MS = 5000,     /* a peer that says nothing for so long has missed this try */
+    PROBE_DEBOUNCE_MS = 5,   /* a burst of lines prompts one try */
+    PROBE_CEILING = 1 << 20, /* bytes of an answer that are looked at */
 };
 
 struct probe {
@@ -32,22 +32,22 @@ struct probe {
     void (*ready)(struct probe *);                    /* once, for PROBE_READY */
     void (*failing)(struct probe *, const char *why); /* once, for PROBE_HEALTH */
     const struct ready_spec *spec;
-    const struct needle *needle;                      /* of spec->has; NULL: any answer will do */
-    struct loop *loop;                                /* NULL: not started */
+    const struct needle *needle; /* of spec->has; NULL: any answer will do */
+    struct loop *loop;           /* NULL: not started */
     enum probe_goal goal;
     enum probe_phase phase;
-    struct timer timer;                               /* idle: the next try; else: the end of this one */
+    struct timer timer; /* idle: the next try; else: the end of this one */
     struct watch io;
-    int64_t pace_ms;                                  /* until the next try; grows up to the period */
-    bool prompted;                                    /* a line came while a try was under way */
-    int misses;                                       /* in a row */
-    char why[96];                                     /* the last miss: "127.0.0.1:8080: connection refused" */
+    int64_t pace_ms; /* until the next try; grows up to the period */
+    bool prompted;   /* a line came while a try was under way */
+    int misses;      /* in a row */
+    char why[96];    /* the last miss: "127.0.0.1:8080: connection refused" */
     /* the answer, as far as it was read */
     size_t taken, matched, line_length;
-    long body_left;                                   /* -1: until the peer closes */
+    long body_left; /* -1: until the peer closes */
     int status;
     bool in_body;
-    char line[64];                                    /* the beginning of the current line of the head */
+    char line[64]; /* the beginning of the current line of the head */
 };
 
 void probe_start(struct probe *, struct loop *, const struct ready_spec *, const struct needle *, enum probe_goal,
@@ -55,6 +55,9 @@ void probe_start(struct probe *, struct loop *, const struct ready_spec *, const
 void probe_stop(struct probe *); /* fine when stopped already or zeroed */
 /* The service has printed a line. READY_LINE looks at it; the others try soon. */
 void probe_line(struct probe *, const char *text, size_t length);
-static inline bool probe_is_started(const struct probe *p) { return p->loop != NULL; }
+static inline bool probe_is_started(const struct probe *p)
+{
+    return p->loop != NULL;
+}
 
 #endif

@@ -38,14 +38,15 @@ enum service_event {
     SERVICE_EVENTS
 };
 
-enum service_action {   /* bits: what has to be done on the way, in this order */
-    DO_DISARM = 1 << 0,   /* stop timers and probes */
-    DO_CHECK = 1 << 1,    /* look whether its needs are met (feeds NEEDS_MET) */
+/* Bits: what has to be done on the way, in this order. */
+enum service_action {
+    DO_DISARM = 1 << 0, /* stop timers and probes */
+    DO_CHECK = 1 << 1,  /* look whether its needs are met (feeds NEEDS_MET) */
     DO_SPAWN = 1 << 2,
-    DO_PROBE = 1 << 3,    /* starting: begin readiness probing, arm its deadline (may feed READY); up: begin health probing, if asked for */
-    DO_TERM = 1 << 4,     /* stop signal to the whole family, CONT behind it, arm grace */
-    DO_KILL = 1 << 5,     /* KILL the whole family */
-    DO_CLEAR = 1 << 6,    /* is anybody of the family left? TERM them, arm grace, else FAMILY_GONE */
+    DO_PROBE = 1 << 3,     /* starting: probe for readiness, arm its deadline (may feed READY); up: probe its health, if asked for */
+    DO_TERM = 1 << 4,      /* stop signal to the whole family, CONT behind it, arm grace */
+    DO_KILL = 1 << 5,      /* KILL the whole family */
+    DO_CLEAR = 1 << 6,     /* is anybody of the family left? TERM them, arm grace, else FAMILY_GONE */
     DO_ARM_RETRY = 1 << 7, /* feeds RETRY at once after a healthy run, GIVE_UP when its tries are used up */
     DO_ARM_SPAWN = 1 << 8, /* short retry after SPAWN_LATER */
     DO_COUNT = 1 << 9,     /* one more crash in a row */
@@ -71,7 +72,7 @@ struct need {
 enum ready_kind { READY_AT_START, READY_TCP, READY_HTTP, READY_LINE, READY_LUA };
 struct ready_spec {
     enum ready_kind kind;
-    char *host;          /* numeric address; TCP, HTTP */
+    char *host; /* numeric address; TCP, HTTP */
     int port;
     char *path;          /* HTTP */
     char *has;           /* HTTP: the body must hold this text, white space ignored. LINE: a line must hold it. NULL: any 2xx */
@@ -96,21 +97,21 @@ struct service_spec {
     struct need *after;
     int after_count;
     struct ready_spec ready;
-    bool oneshot;        /* runs once to an exit of 0, then DONE */
-    bool critical;       /* beyond help -> the program stops everything and exits with 1 */
+    bool oneshot;  /* runs once to an exit of 0, then DONE */
+    bool critical; /* beyond help -> the program stops everything and exits with 1 */
     enum restart_policy restart;
     int64_t backoff_min_ms, backoff_max_ms; /* first try after a healthy run is at once; then min, doubled up to max, with jitter */
-    int64_t healthy_ms;  /* this long up: the count of crashes starts anew */
-    int give_up;         /* so many crashes in a row: FAILED. 0: never */
-    int stop_signal;     /* default SIGTERM */
-    int64_t grace_ms;    /* after it: KILL. A stop of everything may give less */
-    int dump_signal;     /* sent shortly before the KILL, 0: none; a JVM prints its threads on SIGQUIT */
+    int64_t healthy_ms;                     /* this long up: the count of crashes starts anew */
+    int give_up;                            /* so many crashes in a row: FAILED. 0: never */
+    int stop_signal;                        /* default SIGTERM */
+    int64_t grace_ms;                       /* after it: KILL. A stop of everything may give less */
+    int dump_signal;                        /* sent shortly before the KILL, 0: none; a JVM prints its threads on SIGQUIT */
     int clean_status[4]; /* exit codes that mean success besides 0, ended by 0; 128+signal of our stop is always clean after it */
     char *log_file;      /* NULL: none; rotated at line ends */
     int64_t log_size;    /* rotate at, bytes */
     int log_keep;        /* old files kept */
     enum log_full log_full;
-    bool log_console;    /* also to our stdout (default) */
+    bool log_console; /* also to our stdout (default) */
 };
 
 struct service_spec *service_spec_new(const char *name); /* with the defaults; NULL: no memory */

@@ -8,14 +8,14 @@
 
 struct supervisor;
 
-struct service_view {        /* what status shows; strings live until the service changes */
+struct service_view {          /* what status shows; strings live until the service changes */
     const char *name, *reason; /* reason: "exited with 1", "waits for master", "fork: EAGAIN" or "" */
     enum service_state state;
     bool wanted, critical;
     pid_t pid;
     int64_t since_ns, started_ns; /* clock_ns */
-    int restarts, crashes;   /* in all; in a row */
-    int64_t retry_ns;        /* next try, 0: none */
+    int restarts, crashes;        /* in all; in a row */
+    int64_t retry_ns;             /* next try, 0: none */
     struct child_end last_end;
     bool has_ended;
 };
@@ -24,7 +24,7 @@ struct service_view {        /* what status shows; strings live until the servic
 typedef void supervisor_observer(void *argument, const struct service_view *, const char *text);
 
 struct supervisor *supervisor_new(struct loop *, struct err *);
-void supervisor_free(struct supervisor *);       /* nothing may run any more */
+void supervisor_free(struct supervisor *);                                           /* nothing may run any more */
 void supervisor_observe(struct supervisor *, supervisor_observer *, void *argument); /* adds one; all are called */
 /* Called once when a critical service is beyond help. Whoever listens calls supervisor_stop_all; its last log line then names
  * the service and why. */

@@ -11,12 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 enum {
-    FIRST_PACE_MS = 10,                  /* a quick service need not wait for a whole period */
-    LATE_NS = 1 * 1000 * 1000 * 1000,    /* a timer so late means that we, and all others, stood still */
+    FIRST_PACE_MS = 10,               /* a quick service need not wait for a whole period */
+    LATE_NS = 1 * 1000 * 1000 * 1000, /* a timer so late means that we, and all others, stood still */
 };
 
 static void try_now(struct timer *);

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STEP(state, what) {.next = SERVICE_##state, .actions = (what), .known = true}
+#define STEP(state, what)                                         \
+    {                                                             \
+        .next = SERVICE_##state, .actions = (what), .known = true \
+    }
 
 /* An empty cell means: this event says nothing new in this state. tests/unit/test_service.c has the reason for each. */
 /* clang-format off */
@@ -72,9 +75,9 @@ struct service_step service_step(enum service_state state, enum service_event ev
 const char *service_state_name(enum service_state state)
 {
     static const char *const names[SERVICE_STATES] = {
-        [SERVICE_DOWN] = "down",           [SERVICE_WAITING] = "waiting",   [SERVICE_STARTING] = "starting",
-        [SERVICE_UP] = "up",               [SERVICE_UNSPAWNED] = "unspawned", [SERVICE_CLEARING] = "clearing",
-        [SERVICE_BACKOFF] = "backoff",     [SERVICE_STOPPING] = "stopping", [SERVICE_DONE] = "done",
+        [SERVICE_DOWN] = "down",       [SERVICE_WAITING] = "waiting",     [SERVICE_STARTING] = "starting",
+        [SERVICE_UP] = "up",           [SERVICE_UNSPAWNED] = "unspawned", [SERVICE_CLEARING] = "clearing",
+        [SERVICE_BACKOFF] = "backoff", [SERVICE_STOPPING] = "stopping",   [SERVICE_DONE] = "done",
         [SERVICE_FAILED] = "failed",
     };
     return (unsigned)state < SERVICE_STATES ? names[state] : "unknown";
@@ -83,10 +86,18 @@ const char *service_state_name(enum service_state state)
 const char *service_event_name(enum service_event event)
 {
     static const char *const names[SERVICE_EVENTS] = {
-        [EVENT_WANT_UP] = "want up",           [EVENT_WANT_DOWN] = "want down",       [EVENT_NEEDS_MET] = "needs met",
-        [EVENT_SPAWN_LATER] = "spawn later",   [EVENT_SPAWN_NEVER] = "spawn never",   [EVENT_READY] = "ready",
-        [EVENT_UNREADY] = "unready",           [EVENT_EXITED_CLEAN] = "exited clean", [EVENT_EXITED_BAD] = "exited bad",
-        [EVENT_FAMILY_GONE] = "family gone",   [EVENT_RETRY] = "retry",               [EVENT_GIVE_UP] = "give up",
+        [EVENT_WANT_UP] = "want up",
+        [EVENT_WANT_DOWN] = "want down",
+        [EVENT_NEEDS_MET] = "needs met",
+        [EVENT_SPAWN_LATER] = "spawn later",
+        [EVENT_SPAWN_NEVER] = "spawn never",
+        [EVENT_READY] = "ready",
+        [EVENT_UNREADY] = "unready",
+        [EVENT_EXITED_CLEAN] = "exited clean",
+        [EVENT_EXITED_BAD] = "exited bad",
+        [EVENT_FAMILY_GONE] = "family gone",
+        [EVENT_RETRY] = "retry",
+        [EVENT_GIVE_UP] = "give up",
         [EVENT_GRACE_OVER] = "grace over",
     };
     return (unsigned)event < SERVICE_EVENTS ? names[event] : "unknown";

@@ -12,8 +12,8 @@
 #include <string.h>
 
 enum {
-    OOM_LOOK_MS = 100,                   /* after the first start, when boot is through */
-    LATE_NS = 1 * 1000 * 1000 * 1000,    /* a timer so late means that we, and our children, stood still */
+    OOM_LOOK_MS = 100,                /* after the first start, when boot is through */
+    LATE_NS = 1 * 1000 * 1000 * 1000, /* a timer so late means that we, and our children, stood still */
 };
 
 static struct service *of_child(struct child *c)
@@ -170,6 +170,7 @@ static enum service_event do_spawn(struct service *s)
     };
     struct err err;
     if (!child_start(&s->child, sup->loop, &how, ended, &err)) {
+        service_tell_late_death(s); /* before its cause is overwritten */
         bool for_good = err.kind == ERR_MISSING || err.kind == ERR_DENIED || err.kind == ERR_INVALID;
         const char *symbol = for_good ? NULL : strerrorname_np(err.code);
         size_t name = strlen(s->name); /* our sentences begin with it anyway */

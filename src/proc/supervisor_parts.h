@@ -27,8 +27,14 @@ struct link {
     struct link *next, *previous;
 };
 
-static inline void link_init(struct link *l) { l->next = l->previous = l; }
-static inline bool link_is_alone(const struct link *l) { return l->next == l; }
+static inline void link_init(struct link *l)
+{
+    l->next = l->previous = l;
+}
+static inline bool link_is_alone(const struct link *l)
+{
+    return l->next == l;
+}
 static inline void link_leave(struct link *l)
 {
     l->next->previous = l->previous;
@@ -63,37 +69,37 @@ struct service {
     struct needle *needle, *next_needle;   /* of ready.has */
     enum service_state state;
     bool wanted, removed;
-    bool restarting;          /* it goes down only to come up again */
+    bool restarting; /* it goes down only to come up again */
 
     struct child child;
-    pid_t guarded;            /* listed by deadline.h; outlives child.pid */
+    pid_t guarded; /* listed by deadline.h; outlives child.pid */
     struct family *family;
-    bool family_watched;      /* family.h has found somebody and will call `gone` */
+    bool family_watched; /* family.h has found somebody and will call `gone` */
     struct output *output;
     struct probe probe;
-    struct timer phase;       /* starting: readiness deadline; clearing, stopping: dump, then KILL; backoff: next try */
+    struct timer phase; /* starting: readiness deadline; clearing, stopping: dump, then KILL; backoff: next try */
     int64_t kill_due_ns, kill_again_ms;
     bool dumped, kill_sent;
 
-    struct link order;        /* waiting: in `waiters` of what it needs, or to be checked; unspawned: in line for the kernel */
-    struct link waiters;      /* those that wait for this one */
+    struct link order;   /* waiting: in `waiters` of what it needs, or to be checked; unspawned: in line for the kernel */
+    struct link waiters; /* those that wait for this one */
 
     int64_t since_ns, started_ns, up_ns, ran_ns, stop_ns; /* ran: how long the run that ended had lasted */
     bool has_ended, asked_to_end, short_of_processes;
     struct child_end last_end;
     int starts, crashes;
-    bool healthy;             /* the run that ended had been up long enough: try again at once */
+    bool healthy; /* the run that ended had been up long enough: try again at once */
     int64_t backoff_ms, retry_ns;
     bool gave_up;
 
-    char cause[240];          /* why it was taken down unasked, when its exit does not tell: not ready in time ... */
+    char cause[240]; /* why it was taken down unasked, when its exit does not tell: not ready in time ... */
     char reason[300];
-    bool death_unsaid;        /* restarted at once: the sentence about its death follows the start */
+    bool death_unsaid; /* restarted at once: the sentence about its death follows the start */
 
     unsigned walk;
-    int walk_next, level;     /* of a walk through the graph: needs.c, stop.c */
+    int walk_next, level; /* of a walk through the graph: needs.c, stop.c */
     struct service *walk_from;
-    bool in_level;            /* the current level of the stop waits for it */
+    bool in_level; /* the current level of the stop waits for it */
 };
 
 struct observer {
@@ -115,15 +121,15 @@ struct supervisor {
     struct service **services; /* in order of declaration */
     int count, capacity;
     struct service **buckets;
-    int bucket_count;          /* a power of two, 0 at first */
+    int bucket_count; /* a power of two, 0 at first */
     bool is_pid1;
     uint64_t random;
-    int depth;                 /* of calls that may change states; at 0 what they left over is settled */
-    struct link to_check;      /* waiting services whose needs may have been met */
-    unsigned walk;             /* how many walks there were */
-    struct link lost;          /* waiting services that need an unknown one */
-    bool has_down;             /* of the removed ones */
-    struct link removed;       /* taken out, to be freed in the next turn: now may be in the middle of a line of its output */
+    int depth;            /* of calls that may change states; at 0 what they left over is settled */
+    struct link to_check; /* waiting services whose needs may have been met */
+    unsigned walk;        /* how many walks there were */
+    struct link lost;     /* waiting services that need an unknown one */
+    bool has_down;        /* of the removed ones */
+    struct link removed;  /* taken out, to be freed in the next turn: now may be in the middle of a line of its output */
     struct timer free_removed;
     struct observer *observers;
     void (*on_fatal)(void *);
@@ -136,16 +142,18 @@ struct supervisor {
     int64_t shortage_ms;
     bool in_shortage_tick, spawned_in_tick;
 
-    int64_t oom_kills;         /* of our cgroup when last looked; -1: not yet */
+    int64_t oom_kills; /* of our cgroup when last looked; -1: not yet */
+    int64_t oom_looked_ns;
+    bool oom_found; /* at that look */
     struct timer oom_look;
 
     enum stop_phase stop_phase;
     struct stop_waiter stop_waiters[STOP_WAITERS];
     int stop_waiter_count;
     struct timer stop_timer;
-    struct family *everybody;  /* all we answer for, service or not; NULL: only services are stopped */
-    int64_t stop_due_ns;       /* the budget's end */
-    int64_t stop_reserve_ns;   /* of it, for what was killed to end */
+    struct family *everybody; /* all we answer for, service or not; NULL: only services are stopped */
+    int64_t stop_due_ns;      /* the budget's end */
+    int64_t stop_reserve_ns;  /* of it, for what was killed to end */
     int64_t level_due_ns;
     int level, levels_left, level_left, hurried;
 };
@@ -155,7 +163,7 @@ void service_feed(struct service *, enum service_event);
 void supervisor_enter(struct supervisor *);
 void supervisor_leave(struct supervisor *); /* settles at depth 0 */
 void service_arm_grace(struct service *, int64_t grace_ms);
-bool service_runs(const struct service *);  /* its process, or what is left of it, may be alive */
+bool service_runs(const struct service *); /* its process, or what is left of it, may be alive */
 void service_phase_over(struct timer *);
 
 /* retry.c */
@@ -174,10 +182,16 @@ bool needs_are_acyclic(struct supervisor *, struct service *, struct err *);
 bool needs_are_known(const struct service *, struct err *);
 /* True: all met. Else the service is linked to the first it waits for, and `reason` says for whom. */
 bool needs_are_met(struct service *);
-static inline const struct service_spec *service_newest_spec(const struct service *s) { return s->next_spec ? s->next_spec : s->spec; }
+static inline const struct service_spec *service_newest_spec(const struct service *s)
+{
+    return s->next_spec ? s->next_spec : s->spec;
+}
 
 /* stop.c */
-static inline bool supervisor_stops(const struct supervisor *sup) { return sup->stop_phase != STOP_NOT; }
+static inline bool supervisor_stops(const struct supervisor *sup)
+{
+    return sup->stop_phase != STOP_NOT;
+}
 void stop_member_is_down(struct service *);
 void stop_rest_gone(struct family *, void *supervisor);
 void stop_go_on(struct supervisor *); /* when a level may be over */
@@ -187,5 +201,6 @@ void service_announce(struct service *, enum service_event why, enum service_eve
 /* snprintf for sentences: one that is too long is cut, and that is fine. */
 void words_set(char *out, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void words_duration(char *out, size_t size, int64_t ns);
+void service_tell_late_death(struct service *);
 
 #endif

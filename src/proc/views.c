@@ -71,7 +71,7 @@ void supervisor_dump(const struct supervisor *sup)
             child_end_text(s->last_end, how, sizeof how);
             words_set(last, sizeof last, ", last %s", how);
         }
-        log_info("%s: %s for %s%s%s%s, started %d times%s%s%s", s->name, service_state_name(s->state), since, pid, *s->reason ? ": " : "", s->reason,
-                 s->starts, crashes, last, s->wanted ? "" : ", not wanted");
+        log_info("%s: %s for %s%s%s%s, started %d times%s%s%s", s->name, service_state_name(s->state), since, pid, *s->reason ? ": " : "",
+                 s->reason, s->starts, crashes, last, s->wanted ? "" : ", not wanted");
     }
 }

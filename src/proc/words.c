@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { OOM_TOGETHER_NS = 10 * 1000 * 1000 };
+
 void words_set(char *out, size_t size, const char *format, ...)
 {
     va_list arguments;
@@ -58,11 +60,17 @@ static bool killed_for_memory(struct service *s)
     struct supervisor *sup = s->supervisor;
     if (s->kill_sent || (s->last_end.signal != SIGKILL && s->last_end.status != 128 + SIGKILL))
         return false;
+    /* Who dies together has died of the same: one look for all. */
+    int64_t now = clock_ns();
+    if (sup->oom_looked_ns != 0 && now - sup->oom_looked_ns < OOM_TOGETHER_NS)
+        return sup->oom_found;
     int64_t kills = cgroup_oom_kills("/");
     /* As PID 1 the cgroup is as old as we are. */
     int64_t before = sup->oom_kills >= 0 ? sup->oom_kills : sup->is_pid1 ? 0 : kills;
     sup->oom_kills = kills;
-    return kills > before;
+    sup->oom_looked_ns = now;
+    sup->oom_found = kills > before;
+    return sup->oom_found;
 }
 
 /* "killed by SIGKILL after 35 s": what happened to it, for the log and for status. */
@@ -77,8 +85,12 @@ static void death_words(struct service *s, char *out, size_t size)
     if (killed_for_memory(s)) {
         struct cgroup_limits limits;
         char limit[48] = "";
-        if (cgroup_read("/", &limits, NULL) && limits.memory_bytes > 0)
-            words_set(limit, sizeof limit, ": limit %.1f GiB", (double)limits.memory_bytes / (1 << 30));
+        if (cgroup_read("/", &limits, NULL) && limits.memory_bytes > 0) {
+            if (limits.memory_bytes < 1 << 30)
+                words_set(limit, sizeof limit, ": limit %lld MiB", (long long)limits.memory_bytes >> 20);
+            else
+                words_set(limit, sizeof limit, ": limit %.1f GiB", (double)limits.memory_bytes / (1 << 30));
+        }
         words_set(how, sizeof how, "killed by the kernel for memory%s,", limit);
     } else {
         child_end_text(s->last_end, how, sizeof how);
@@ -87,7 +99,7 @@ static void death_words(struct service *s, char *out, size_t size)
 }
 
 /* The death of a service that was restarted at once is told after the start: telling takes time, above all to look for its reason. */
-static void tell_late_death(struct service *s)
+void service_tell_late_death(struct service *s)
 {
     if (!s->death_unsaid)
         return;
@@ -228,6 +240,8 @@ static void announce_clearing(struct service *s, enum service_event why, enum se
 void service_announce(struct service *s, enum service_event why, enum service_event next)
 {
     bool spawn_failed = next == EVENT_SPAWN_LATER || next == EVENT_SPAWN_NEVER;
+    if (s->state != SERVICE_BACKOFF && !spawn_failed && next != EVENT_READY && next != EVENT_NEEDS_MET)
+        service_tell_late_death(s);
     switch (s->state) {
     case SERVICE_DOWN: announce_down(s, why); break;
     case SERVICE_WAITING:
@@ -241,7 +255,7 @@ void service_announce(struct service *s, enum service_event why, enum service_ev
     case SERVICE_UP: announce_ready(s); break;
     case SERVICE_UNSPAWNED: announce_unspawned(s); break;
     case SERVICE_CLEARING: announce_clearing(s, why, next); break;
-    case SERVICE_BACKOFF: announce_backoff(s, next); return;
+    case SERVICE_BACKOFF: announce_backoff(s, next); break;
     case SERVICE_STOPPING:
         if (next != EVENT_FAMILY_GONE)
             tell(s, s->state, LOG_INFO, s->restarting ? "stopping, to start again" : "stopping");
@@ -250,6 +264,4 @@ void service_announce(struct service *s, enum service_event why, enum service_ev
     case SERVICE_FAILED: announce_failed(s, why); break;
     case SERVICE_STATES: break;
     }
-    if (!spawn_failed && next != EVENT_READY && next != EVENT_NEEDS_MET)
-        tell_late_death(s);
 }

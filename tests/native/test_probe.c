@@ -27,9 +27,9 @@ struct connection {
 static struct server {
     struct watch listening;
     int port, requests, accepted;
-    const char *answer;      /* NULL: none, the connection stays open */
-    size_t piece;            /* bytes at a time; 0: all at once */
-    bool keeps_open;         /* after the answer */
+    const char *answer; /* NULL: none, the connection stays open */
+    size_t piece;       /* bytes at a time; 0: all at once */
+    bool keeps_open;    /* after the answer */
     bool closes_at_once;
     char request[2000];
     struct connection connections[CONNECTIONS];
@@ -102,7 +102,8 @@ static void on_connection(struct watch *w, uint32_t events)
 static void serve(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)server.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
@@ -129,8 +130,17 @@ static struct needle *needle;
 static int readies, failures;
 static char why[200];
 
-static void on_ready(struct probe *p) { (void)p; readies++; }
-static void on_failing(struct probe *p, const char *reason) { (void)p; failures++; snprintf(why, sizeof why, "%s", reason); }
+static void on_ready(struct probe *p)
+{
+    (void)p;
+    readies++;
+}
+static void on_failing(struct probe *p, const char *reason)
+{
+    (void)p;
+    failures++;
+    snprintf(why, sizeof why, "%s", reason);
+}
 
 static int begin(void **unused)
 {
@@ -203,8 +213,7 @@ static void an_answer_that_holds_the_text_is_ready_however_it_comes(void **unuse
             readies = 0;
             start(PROBE_READY);
             TURN_UNTIL(loop, readies == 1);
-            assert_string_equal(server.request + strcspn(server.request, "\r"),
-                                strstr(server.request, "\r\nHost: 127.0.0.1:"));
+            assert_string_equal(server.request + strcspn(server.request, "\r"), strstr(server.request, "\r\nHost: 127.0.0.1:"));
             assert_true(strncmp(server.request, "GET /json/ HTTP/1.0\r\n", 21) == 0);
             unserve();
         }
@@ -245,7 +254,8 @@ static void other_answers_are_misses_that_say_why(void **unused)
     server.closes_at_once = true;
     misses_with("", "");
     server.closes_at_once = false;
-    misses_with("HTTP/1.1 200 OK\r\nVery-Long-Header-Whose-Name-And-Value-Exceed-The-Kept-Part-Of-A-Line: content-length: 3\r\n\r\nno", "yet");
+    misses_with("HTTP/1.1 200 OK\r\nVery-Long-Header-Whose-Name-And-Value-Exceed-The-Kept-Part-Of-A-Line: content-length: 3\r\n\r\nno",
+                "yet");
     server.answer = "HTTP/1.1 200 OK\r\n\r\nALIVE";
     TURN_UNTIL(loop, readies == 1);
     spec.has = NULL;
@@ -275,7 +285,10 @@ static void an_endless_answer_is_read_up_to_the_ceiling(void **unused)
 /* The clock of the program, moved on. */
 static int64_t skipped;
 static int64_t (*real_clock)(void);
-static int64_t skipping_clock(void) { return real_clock() + skipped; }
+static int64_t skipping_clock(void)
+{
+    return real_clock() + skipped;
+}
 
 static void silence_is_a_miss_unless_everything_stood_still(void **unused)
 {
@@ -427,10 +440,22 @@ static void without_descriptors_it_tries_again(void **unused)
 static void needles_are_found_across_pieces_and_repetitions(void **unused)
 {
     (void)unused;
-    static const struct { const char *text, *in; bool found; } cases[] = {
-        {"", "", true},         {" ", "x", true},           {"abc", "ab", false},       {"abc", "xxabcxx", true},
-        {"a b", "a\n\tb", true}, {"aab", "aaab", true},      {"abab", "ababab", true},   {"ababac", "abababac", true},
-        {"abcabd", "abcabcabd", true}, {"aaa", "aabaabaa", false}, {"x", "", false},     {"{\"a\":1}", "{ \"a\" : 1 }", true},
+    static const struct {
+        const char *text, *in;
+        bool found;
+    } cases[] = {
+        {"", "", true},
+        {" ", "x", true},
+        {"abc", "ab", false},
+        {"abc", "xxabcxx", true},
+        {"a b", "a\n\tb", true},
+        {"aab", "aaab", true},
+        {"abab", "ababab", true},
+        {"ababac", "abababac", true},
+        {"abcabd", "abcabcabd", true},
+        {"aaa", "aabaabaa", false},
+        {"x", "", false},
+        {"{\"a\":1}", "{ \"a\" : 1 }", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t piece = 1; piece < 6; piece++) {

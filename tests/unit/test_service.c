@@ -90,7 +90,8 @@ static const char *const expected[SERVICE_STATES][SERVICE_EVENTS] = {
 
 static const char *step_text(struct service_step step, char out[160])
 {
-    static const char *const actions[] = {"disarm", "check", "spawn", "probe", "term", "kill", "clear", "arm-retry", "arm-spawn", "count", "announce"};
+    static const char *const actions[] = {"disarm", "check",     "spawn",     "probe", "term",    "kill",
+                                          "clear",  "arm-retry", "arm-spawn", "count", "announce"};
     int length = sprintf(out, "%s:", service_state_name(step.next));
     for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
         if (step.actions & (1u << i))

@@ -171,7 +171,7 @@ static void first_restart_after_a_healthy_run_is_immediate_and_costs_nothing(voi
     assert_int_equal(loop_timer_count(world.loop), timers);
     assert_int_equal(world.oom_looks, looks + 1); /* after the start, for the sentence */
     assert_said("worker: killed by SIGKILL after 35 s, restarting now");
-    assert_true(strstr(world.lines[world.line_count - 1], "restarting now") != NULL);
+    assert_string_equal(world.lines[world.line_count - 1], "worker: started (pid 102)");
     struct service_view view;
     supervisor_view(world.sup, "worker", &view);
     assert_int_equal(view.restarts, 1);
@@ -223,7 +223,11 @@ static void a_crash_loop_is_slowed_down_with_jitter_up_to_a_ceiling(void **unuse
 }
 
 static bool fatal_told, all_stopped;
-static void on_stopped(void *unused) { (void)unused; all_stopped = true; }
+static void on_stopped(void *unused)
+{
+    (void)unused;
+    all_stopped = true;
+}
 static void stop_when_fatal(void *unused)
 {
     (void)unused;
@@ -283,9 +287,15 @@ static void one_that_is_not_critical_may_be_beyond_help_alone(void **unused)
 static void exit_codes_mean_what_the_policy_says(void **unused)
 {
     (void)unused;
-    struct { enum restart_policy restart; bool oneshot; int clean; struct child_end how; enum service_state next; } cases[] = {
-        {RESTART_ALWAYS, false, 0, {.status = 0}, SERVICE_BACKOFF},      /* a master that exits with 0 has lost leadership */
-        {RESTART_ALWAYS, false, 0, {.status = 143}, SERVICE_BACKOFF},    /* nobody had asked */
+    struct {
+        enum restart_policy restart;
+        bool oneshot;
+        int clean;
+        struct child_end how;
+        enum service_state next;
+    } cases[] = {
+        {RESTART_ALWAYS, false, 0, {.status = 0}, SERVICE_BACKOFF},   /* a master that exits with 0 has lost leadership */
+        {RESTART_ALWAYS, false, 0, {.status = 143}, SERVICE_BACKOFF}, /* nobody had asked */
         {RESTART_ALWAYS, false, 0, {.status = -1, .signal = SIGTERM}, SERVICE_BACKOFF},
         {RESTART_ALWAYS, true, 0, {.status = 0}, SERVICE_DONE},
         {RESTART_ALWAYS, true, 0, {.status = 1}, SERVICE_BACKOFF},
@@ -343,6 +353,7 @@ static void a_kill_by_the_kernel_for_memory_is_named(void **unused)
     pass_ms(12000);
     killed_by("worker", SIGKILL); /* no new one: somebody else did that */
     assert_said("worker: killed by SIGKILL after 12 s, restarting now");
+    pass_ms(50);
     world.oom_kills++;
     exit_with("shell", 137); /* what a shell makes of its child's SIGKILL */
     assert_said("shell: killed by the kernel for memory: limit 2.0 GiB, after 27 s, restarting now");
@@ -398,6 +409,40 @@ static void fork_failures_are_waited_out_and_never_counted(void **unused)
     for (int i = 0; i < world.line_count; i++)
         told += strcmp(world.lines[i], "s3: fork: EAGAIN (fork: Resource temporarily unavailable), trying again until there is room") == 0;
     assert_in_range(told, 1, 41); /* once each time, not once each try */
+}
+
+static void the_delay_between_forks_doubles_from_a_tenth_of_a_second_to_less_than_two(void **unused)
+{
+    (void)unused;
+    static const int delays_ms[] = {100, 200, 400, 800, 1600, 1600, 1600};
+    world.spawn_errno = EAGAIN;
+    run(spec_of("worker"));
+    for (size_t i = 0; i < sizeof delays_ms / sizeof *delays_ms; i++) {
+        struct service_view view;
+        supervisor_view(world.sup, "worker", &view);
+        assert_in_range((view.retry_ns - world.now) / NS_PER_MS, delays_ms[i] - 1, delays_ms[i]);
+        pass_ms((view.retry_ns - world.now) / NS_PER_MS + 1);
+    }
+    world.spawn_errno = 0;
+}
+
+static void a_restart_that_finds_no_process_tells_of_the_death_all_the_same(void **unused)
+{
+    (void)unused;
+    run(spec_of("worker"));
+    pass_ms(20000);
+    world.spawn_errno = EAGAIN;
+    killed_by("worker", SIGKILL);
+    assert_int_equal(state_of("worker"), SERVICE_UNSPAWNED);
+    assert_said("worker: killed by SIGKILL after 20 s, restarting now");
+    assert_string_equal(world.lines[world.line_count - 1],
+                        "worker: fork: EAGAIN (fork: Resource temporarily unavailable), trying again until there is room");
+    world.spawn_errno = 0;
+    pass_ms(200);
+    struct service_view view;
+    supervisor_view(world.sup, "worker", &view);
+    assert_int_equal(view.state, SERVICE_UP);
+    assert_int_equal(view.crashes, 1); /* the one death, no matter how often fork failed */
 }
 
 static void one_success_lets_all_in_line_try_at_once(void **unused)
@@ -675,8 +720,8 @@ static void observers_hear_every_change_with_its_sentence(void **unused)
     want("worker", false);
     pass_ms(10);
     assert_string_equal(heard, "up|worker: started (pid 101)\n"
-                               "up|worker: started (pid 102)\n"
                                "backoff|worker: killed by SIGSEGV after 12 ms, restarting now\n"
+                               "up|worker: started (pid 102)\n"
                                "stopping|worker: stopping\n"
                                "down|worker: stopped after 0 ms\n");
     world.line_count = 0;
@@ -690,7 +735,12 @@ static void observers_hear_every_change_with_its_sentence(void **unused)
 
 static int64_t stopped_at;
 static int stopped_count;
-static void stopped(void *unused) { (void)unused; stopped_at = world.now; stopped_count++; }
+static void stopped(void *unused)
+{
+    (void)unused;
+    stopped_at = world.now;
+    stopped_count++;
+}
 
 static void chain_of_three(void)
 {
@@ -925,6 +975,8 @@ int main(void)
         TEST(what_a_dead_main_process_left_is_ended_before_the_next_start),
         TEST(a_kill_by_the_kernel_for_memory_is_named),
         TEST(fork_failures_are_waited_out_and_never_counted),
+        TEST(the_delay_between_forks_doubles_from_a_tenth_of_a_second_to_less_than_two),
+        TEST(a_restart_that_finds_no_process_tells_of_the_death_all_the_same),
         TEST(one_success_lets_all_in_line_try_at_once),
         TEST(a_program_that_can_not_be_run_fails_at_once_and_for_good),
         TEST(not_ready_in_time_is_a_crash_that_ends_the_whole_family),

@@ -1,6 +1,6 @@
 /* A model check of the supervisor: random services, random orders of deaths, readiness, commands, failing forks and time, and after
  * each step what must always hold:
- *   - never two main processes of one service, and none beside the rest of its old family (asserted by child_start in fake_world.h);
+ *   - never two main processes of one service, and none beside the rest of its old family (asserted by child_start in fake_kernel.h);
  *   - who was told to be down stays down, and is down within its grace and the time a KILL takes;
  *   - a service starts only when everything it needs is there;
  *   - every death is counted once;
@@ -14,7 +14,7 @@ enum { SERVICES = 7, STEPS = 400, ROUNDS = 1500, KILL_MAX_MS = 40, BUDGET_MS = 8
 struct model {
     char name[8];
     bool told_up, told_down;
-    int64_t down_since;     /* of the demand */
+    int64_t down_since; /* of the demand */
     int64_t grace_ms, healthy_ms;
     bool oneshot, can_probe;
     enum restart_policy restart;
@@ -22,8 +22,8 @@ struct model {
     enum need_kind kinds[SERVICES];
     int after_count;
     int crashes, starts;
-    int64_t up_at;          /* 0: not up in this run */
-    bool fresh;             /* told up while it still ended: when it is down its count begins anew */
+    int64_t up_at; /* 0: not up in this run */
+    bool fresh;    /* told up while it still ended: when it is down its count begins anew */
 };
 
 static struct model models[SERVICES];
@@ -44,13 +44,13 @@ static bool one_in(unsigned count)
     return below(count) == 0;
 }
 
-#define MUST(condition)                                                                                                       \
-    do {                                                                                                                      \
-        if (!(condition)) {                                                                                                   \
-            for (int line_ = world.line_count > 25 ? world.line_count - 25 : 0; line_ < world.line_count; line_++)            \
-                print_error("  %s\n", world.lines[line_]);                                                                    \
-            fail_msg("seed %llu, step %d: %s", (unsigned long long)seed, step, #condition);                                   \
-        }                                                                                                                     \
+#define MUST(condition)                                                                                            \
+    do {                                                                                                           \
+        if (!(condition)) {                                                                                        \
+            for (int line_ = world.line_count > 25 ? world.line_count - 25 : 0; line_ < world.line_count; line_++) \
+                print_error("  %s\n", world.lines[line_]);                                                         \
+            fail_msg("seed %llu, step %d: %s", (unsigned long long)seed, step, #condition);                        \
+        }                                                                                                          \
     } while (0)
 
 static struct model *model_of(const char *name)
@@ -248,10 +248,13 @@ static void random_step(void)
     struct model *m = &models[below(SERVICES)];
     struct fake *f = fake_of(m->name);
     switch (below(12)) {
-    case 0: case 1: case 2: command_up(m); break;
+    case 0:
+    case 1:
+    case 2: command_up(m); break;
     case 3: command_down(m); break;
     case 4: command_restart(m); break;
-    case 5: case 6:
+    case 5:
+    case 6:
         if (f->child) {
             f->dead = true;
             f->died_at = world.now;
@@ -262,7 +265,8 @@ static void random_step(void)
             world_events();
         }
         break;
-    case 7: case 8:
+    case 7:
+    case 8:
         if (m->can_probe && view_of(m).state == SERVICE_STARTING && f->child && !f->dead) {
             m->up_at = world.now;
             assert_true(supervisor_ready(world.sup, m->name, NULL));
@@ -277,7 +281,11 @@ static void random_step(void)
 }
 
 static int64_t done_at;
-static void all_done(void *unused) { (void)unused; done_at = world.now; }
+static void all_done(void *unused)
+{
+    (void)unused;
+    done_at = world.now;
+}
 
 static void stop_everything(void)
 {
