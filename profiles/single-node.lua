@@ -21,6 +21,7 @@ return profile {
         spark.archive { here },
       },
       notes = here:notes(),
+      urls = here:urls(),
     }
   end,
 }

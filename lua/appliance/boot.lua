@@ -84,8 +84,10 @@ function node:follow_facts()
   if self.follower then self.follower:cancel() end
   if self.followed then self.followed:close() end
   local sources, env = self.configured.profile.facts, self.configured.env
+  self.state = "it waits for facts"
   self.followed = facts.follow(sources, env)
   local values, faults = self.followed:first(sources, env.FACTS_TIMEOUT)
+  self.state = nil
   if not values then return nil, faults end
   if next(self.followed.running) then
     self.follower = task.start("facts", function()
@@ -176,16 +178,14 @@ function node:follow_changes()
   end
 end
 
---- One program per state directory: two would each take the other's processes for their own.
-local function claim(directory)
-  local ok, err = file.make_dirs(directory, tonumber("700", 8))
+--- The control socket comes before anything is waited for, so that `status` can say what that is. It is also what makes this the only
+--- program of its state directory: two would each take the other's processes for their own.
+local function serve(self)
+  local ok, err = file.make_dirs(self.state_dir, tonumber("700", 8))
   if not ok then return nil, ("STATE_DIR: %s; it must be a directory this user (uid %d) can write"):format(err, host.uid()) end
-  local lock
-  lock, err = file.lock(directory .. "/lock")
-  if not lock and err.kind == "conflict" then
-    return nil, ("another spark-appliance runs with STATE_DIR=%s: stop it, or give this one a directory of its own"):format(directory)
-  end
-  return lock, err and ("STATE_DIR: %s"):format(err)
+  return require("appliance.core.control").serve(self.state_dir .. "/control.sock", function(request)
+    return require("appliance.control").answer(self, request)
+  end)
 end
 
 --- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.
@@ -202,23 +202,18 @@ function boot.run()
   log.level(env.LOG_LEVEL)
 
   local self = setmetatable({ configured = configured, inbox = task.queue(), state_dir = configured.state_dir,
-    profile = configured.profile.name, started = task.now() }, node)   -- the last two are for control.lua
-  local lock <close>, problem = claim(self.state_dir)
-  if not lock then return refuse({ problem }, EXIT_FAILURE) end
+    supervise = require "appliance.core.supervise", profile = configured.profile.name, started = task.now() }, node)
+  local server <close>, problem = serve(self)
+  if not server then return refuse({ problem }, EXIT_FAILURE) end
   local ok, err = program.supervise(options_of(env))
   if not ok then return refuse({ err }, EXIT_FAILURE) end
   for _, note in ipairs(settings.notes(env)) do log.warn(note) end
 
-  self.supervise = require "appliance.core.supervise"
   ok, faults = self:follow_facts()
   if not ok then return refuse(faults, EXIT_NO_FACT) end
   ok, faults = self:replan()
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
 
-  local server <close>, refused = require("appliance.core.control").serve(self.state_dir .. "/control.sock", function(request)
-    return require("appliance.control").answer(self, request)
-  end)
-  if not server then log.error(("no control socket, so no `spark-appliance status` and the like: %s"):format(refused)) end
   program.trim()
   self:follow_changes()
 end

@@ -4,7 +4,6 @@
 --- node is boot's; what is read of it here, at the time of each request:
 ---   node.state_dir   where the socket is; node.plan   the plan that runs, nil before the first one
 ---   node.state       a sentence about what goes on ("waits for facts: masters"), nil when there is nothing to say
----   node.urls        list of { name =, url = }, optional
 ---   node.supervise   what a test puts in the place of appliance.core.supervise
 ---
 --- GET  /health[/ROLE]                 200 or 503 and one sentence; without a role all critical services

@@ -1,6 +1,7 @@
 --- A plan: the files, objects and services a node should have. Plain data, computed by a profile, never the doing of it.
 --- A profile's `plan{...}` gives a draft; normalise() makes the plan of it that is printed, compared and carried out:
----   { profile =, files = { [name] = { format, text, mode, keys } }, services = { spec, ... }, notes = { "sentence", ... } }
+---   { profile =, files = { [name] = { format, text, mode, keys } }, services = { spec, ... }, notes = { "sentence", ... },
+---     urls = { { name = "master page", url = "http://..." }, ... } }
 --- A mistake in a draft is never fatal here: all of them come back at once, each with its service, field and cure.
 local failure = require "appliance.failure"
 
@@ -112,20 +113,21 @@ local function change_by_name(services, changes)
   return kept, missing
 end
 
-local FIELDS = { files = true, services = true, notes = true }
+local FIELDS = { files = true, services = true, notes = true, urls = true }
 
---- plan { base..., files = {...}, services = {...}, notes = {...} }: what a profile's plan function returns.
+--- plan { base..., files = {...}, services = {...}, notes = {...}, urls = {...} }: what a profile's plan function returns.
 --- A plan given first (`base` of a profile that extends another) is the ground: files are laid over its files key by key, a service of
 --- the same name replaces its, a service by name changes single fields of it, `false` takes a file or service away.
 function plan.plan(parts)
   if type(parts) ~= "table" then error(("plan needs a table { files =, services = }, got %s"):format(type(parts)), 2) end
-  local made = { files = {}, services = {}, notes = {}, unknown = {} }
+  local made = { files = {}, services = {}, notes = {}, urls = {}, unknown = {} }
   for _, at in ipairs(positions(parts)) do
     local base = parts[at]
     if getmetatable(base) ~= draft then error("plan: only another plan may stand without a name, such as `base`", 2) end
     for name, file in pairs(base.files) do made.files[name] = file end
     lay_over(made.services, base.services)
     table.move(base.notes, 1, #base.notes, #made.notes + 1, made.notes)
+    table.move(base.urls, 1, #base.urls, #made.urls + 1, made.urls)
   end
   for name, file in pairs(parts.files or {}) do
     if type(file) == "string" then file = plan.text(file) end
@@ -138,6 +140,7 @@ function plan.plan(parts)
   lay_over(made.services, flatten(parts.services or {}, {}))
   made.services, made.missing = change_by_name(made.services, parts.services or {})
   table.move(parts.notes or {}, 1, #(parts.notes or {}), #made.notes + 1, made.notes)
+  table.move(parts.urls or {}, 1, #(parts.urls or {}), #made.urls + 1, made.urls)
   for field in pairs(parts) do
     if type(field) == "string" and not FIELDS[field] then made.unknown[#made.unknown + 1] = field end
   end
@@ -210,7 +213,7 @@ function plan.normalise(made, context)
     for i, fault in ipairs(faults) do faults[i] = failure.new("invalid", "profile %s: %s", context.profile, fault.text) end
     return nil, faults
   end
-  return { profile = context.profile, files = files, services = services, notes = made.notes }
+  return { profile = context.profile, files = files, services = services, notes = made.notes, urls = made.urls }
 end
 
 --- What these show is for people: loaded when one asks.

@@ -105,14 +105,14 @@ describe("a node's control socket", function()
   end)
 
   it("shows each service as it is", function()
-    node.urls = { { name = "UI", url = "http://127.0.0.1:8080/" } }
     service("fine", "exec sleep 1000", { role = "spark.master" })
     service("ill", "echo last words; exit 7")
+    node.plan.urls = { { name = "UI", url = "http://127.0.0.1:8080/" } }
     await("ill fails", function() return state "ill" == "backoff" end)
     local shown = json.decode(get("/status").body)
     assert.equal("running", shown.state)
     assert.equal("test", shown.profile)
-    assert.same(node.urls, shown.urls)
+    assert.same(node.plan.urls, shown.urls)
     assert.equal(2, #shown.services)
     local fine, ill = shown.services[1], shown.services[2]
     if fine.name ~= "fine" then fine, ill = ill, fine end

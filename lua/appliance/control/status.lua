@@ -52,7 +52,7 @@ function status.of(node)
     profile = node.plan and node.plan.profile, state = node.plan and (node.state or "running") or node.state or "starting",
     services = services,
     notes = json.array(table.move(node.plan and node.plan.notes or {}, 1, #(node.plan and node.plan.notes or {}), 1, {})),
-    urls = json.array(table.move(node.urls or {}, 1, #(node.urls or {}), 1, {})),
+    urls = json.array(table.move(node.plan and node.plan.urls or {}, 1, #(node.plan and node.plan.urls or {}), 1, {})),
   }
 end
 

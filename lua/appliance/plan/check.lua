@@ -294,7 +294,7 @@ function check.services(made, faults)
   end
   for _, field in ipairs(made.unknown or {}) do
     faults[#faults + 1] = failure.new("invalid", "plan: %s is not known%s", field,
-      require("appliance.near").hint(field, { "files", "services", "notes" }))
+      require("appliance.near").hint(field, { "files", "services", "notes", "urls" }))
   end
   needs(services, by_name, fault)
   cycles(services, by_name, fault)
@@ -323,6 +323,11 @@ function check.files(made, faults)
   for at, note in ipairs(made.notes) do
     if type(note) ~= "string" then
       faults[#faults + 1] = failure.new("invalid", "notes: entry %d is %s; a note is a sentence", at, show(note))
+    end
+  end
+  for at, link in ipairs(made.urls) do
+    if type(link) ~= "table" or type(link.name) ~= "string" or type(link.url) ~= "string" then
+      faults[#faults + 1] = failure.new("invalid", "urls: entry %d is %s; write { name = \"master page\", url = \"http://...\" }", at, show(link))
     end
   end
 end

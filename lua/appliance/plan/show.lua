@@ -60,7 +60,7 @@ end
 
 --- The plan without its secrets and without the texts of its files (their keys say the same): what --json prints.
 function show.redacted(plan)
-  local shown = { profile = plan.profile, files = {}, services = {}, notes = plan.notes }
+  local shown = { profile = plan.profile, files = {}, services = {}, notes = plan.notes, urls = plan.urls }
   for name, file in pairs(plan.files) do
     local its = { format = file.format, mode = ("%04o"):format(file.mode), origin = file.origin, shadowed = file.shadowed }
     if file.keys then

@@ -140,4 +140,17 @@ function node:files() return require("appliance.spark.defaults").files(self) end
 --- Sentences for the boot log.
 function node:notes() return require("appliance.spark.defaults").notes(self) end
 
+--- Where a person finds what runs here.
+function node:urls()
+  local links, at = {}, in_uri(self.node.public)
+  local function link(runs, name, scheme, port)
+    if runs then links[#links + 1] = { name = name, url = ("%s://%s:%d"):format(scheme, at, port) } end
+  end
+  link(self.runs.master, "master page", "http", self.env.MASTER_UI_PORT)
+  link(self.runs.worker, "worker page", "http", self.env.WORKER_UI_PORT)
+  link(self.runs.thriftserver, "SQL", "jdbc:hive2", self.env.THRIFT_PORT)
+  if self.runs.master then links[#links + 1] = { name = "jobs", url = self.masters } end
+  return links
+end
+
 return node
