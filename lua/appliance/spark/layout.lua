@@ -54,7 +54,7 @@ end
 --- What identifies JDK and jars: an archive made of others must not be used.
 local function identity(seen)
   local parts = { seen.java.release }
-  for _, jar in ipairs(seen.jars) do parts[#parts + 1] = ("%s %d %d"):format(jar.name, jar.size or 0, jar.mtime or 0) end
+  for _, jar in ipairs(seen.jars) do parts[#parts + 1] = ("%s %d %d"):format(jar.name, jar.size or 0, (jar.mtime or 0) // 1) end
   return table.concat(parts, "\n")
 end
 
