@@ -171,7 +171,7 @@ static void a_kill_for_memory_is_named(void **unused)
     char group[128];
     bool two = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
     snprintf(group, sizeof group, "/sys/fs/cgroup/%sappliance-test-%d", two ? "" : "memory/", (int)getpid());
-    if (mkdir(group, 0755) < 0 || !write_text(group, two ? "memory.max" : "memory.limit_in_bytes", "67108864")) {
+    if (mkdir(group, 0755) < 0 || !write_text(group, two ? "memory.max" : "memory.limit_in_bytes", "201326592")) {
         rmdir(group);
         print_message("no memory cgroup can be made here\n");
         skip();
@@ -180,7 +180,7 @@ static void a_kill_for_memory_is_named(void **unused)
         write_text(group, "memory.swap.max", "0");
     char pid[16], services[512];
     /* The service itself waits until the node is in the group, then eats. */
-    snprintf(services, sizeof services, "service { name = 'a', command = { '/bin/sh', '-c', 'while [ ! -e \"$0/go\" ]; do sleep 0.02; done; exec \"$1\" eat 200', folder, programs .. 'puppet' }, critical = false }");
+    snprintf(services, sizeof services, "service { name = 'a', command = { '/bin/sh', '-c', 'while [ ! -e \"$0/go\" ]; do sleep 0.02; done; exec \"$1\" eat 500', folder, programs .. 'puppet' }, critical = false }");
     pid_t self = fork(); /* this one moves into the group, and its node with it */
     if (self == 0) {
         snprintf(pid, sizeof pid, "%d", (int)getpid());
@@ -189,7 +189,7 @@ static void a_kill_for_memory_is_named(void **unused)
         struct node *n = node_start(NULL, &(struct node_options){.kind = NODE_PID1_ROOT, .services = services});
         scratch_write(n->folder, "go", "", 0644);
         node_await(n, "killed by the kernel for memory");
-        bool says_limit = strstr(n->text, "a: killed by the kernel for memory: limit 64 MiB") != NULL;
+        bool says_limit = strstr(n->text, "a: killed by the kernel for memory: limit 192 MiB") != NULL;
         if (!says_limit)
             print_message("%s", n->text);
         node_signal(n, SIGTERM);
