@@ -337,8 +337,10 @@ void supervise_read_spec(lua_State *L, int index, struct service_spec **box)
     struct spec_reading reading = {.fields = {.L = L, .faults = lua_gettop(L), .prefix = ""}};
     struct reading *r = &reading.fields;
     struct service_spec *spec = *box = reading.spec = service_spec_new("without a name");
-    if (!spec)
+    if (!spec) {
         luaL_error(L, "not enough memory");
+        return;
+    }
     fields_refuse_unknown(r, index, fields);
     read_name(r, index);
     read_command(r, index);

@@ -145,8 +145,14 @@ static void take_out(struct supervisor *sup, struct service *s)
 static void free_removed(struct timer *t)
 {
     struct supervisor *sup = (struct supervisor *)((char *)t - offsetof(struct supervisor, free_removed));
-    while (!link_is_alone(&sup->removed))
-        service_free((struct service *)((char *)sup->removed.next - offsetof(struct service, order)));
+    struct link line, *next;
+    link_init(&line);
+    link_move_all(&sup->removed, &line);
+    for (struct link *l = line.next; l != &line; l = next) {
+        next = l->next;
+        link_init(l); /* alone: the line itself is given up */
+        service_free((struct service *)((char *)l - offsetof(struct service, order)));
+    }
 }
 
 void supervisor_take_removed_out(struct supervisor *sup)
