@@ -16,7 +16,10 @@ static bool prepare_foreign_process(struct loop *loop)
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, NULL);
-    return signals_start(loop, NULL, NULL) && reaper_start(loop, true, NULL);
+    if (signals_start(loop, NULL, NULL) && reaper_start(loop, true, NULL))
+        return true;
+    sigprocmask(SIG_UNBLOCK, &child, NULL);
+    return false;
 }
 
 struct supervisor *supervise_instance(void)
