@@ -1,6 +1,6 @@
 /* output_bench.c - what capturing the output of one service costs: a child prints numbered lines of 100 bytes as fast as it can,
  * output.c reads them and writes them to a rotated file, to the console, or nowhere.
- *   gcc -O2 -D_GNU_SOURCE -Iinclude bench/native/output_bench.c -o output_bench -Lbuild -lappliance-core -Wl,-rpath,$PWD/build
+ *   gcc -O2 -D_GNU_SOURCE -Iinclude bench/native/output_bench.c -o output_bench -Lbuild -lappliance-core -llua5.4 -Wl,-rpath,$PWD/build
  *   ./output_bench DIR [MiB [file|console|none [lines|blocks]]]
  * Prints MB/s, our own CPU seconds and the child's for one GiB each, and fails if a line in the newest files is missing.
  * The console is descriptor 1: send it to /dev/null or `cat >/dev/null`; figures go to stderr. */

@@ -191,7 +191,7 @@ static size_t read_once(struct output *o)
 static void pace(struct output *o, size_t size)
 {
     enum { FIRST_PAUSE_NS = 200 * 1000, LONGEST_PAUSE_NS = 1000 * 1000, FAR_APART_NS = 400 * 1000, BIG = 48 << 10 };
-    int64_t now = clock_ns(), since = now - o->read_ns;
+    int64_t now = clock_ns(), since = now - o->read_ns < NS_PER_S ? now - o->read_ns : NS_PER_S;
     o->read_ns = now;
     if (!o->busy && since > FAR_APART_NS && size < BIG)
         return;

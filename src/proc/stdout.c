@@ -154,7 +154,7 @@ void stdout_open(void)
     int fd = sys.open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_APPEND | O_CLOEXEC | O_NOCTTY, 0);
     if (fd >= 0)
         use(plain_write, fd);
-    else if (start_relay())
+    else if (errno != ENXIO && start_relay()) /* ENXIO: a pipe without a reader, where a write says so at once */
         use(relay_write, relay.to);
     else
         use(asked_write, STDOUT_FILENO);

@@ -642,6 +642,22 @@ static void no_single_failure_stops_the_reading(void **state)
         }
 }
 
+/* The first read is far from the one before, which never was: no arithmetic may overflow on that. */
+static void a_large_first_block_after_years_is_read(void **state)
+{
+    (void)state;
+    struct output *o = make();
+    char block[60000];
+    memset(block, 'x', sizeof block);
+    block[sizeof block - 1] = '\n';
+    assert_int_equal(write(output_write_end(o), block, sizeof block), sizeof block);
+    fault_clock(20LL * 365 * 86400 * NS_PER_S);
+    loop_turn(loop, 0, NULL);
+    fault_clock(-1);
+    assert_int_equal(counts(o).lines, 1);
+    output_free(o);
+}
+
 static void a_pipe_is_enlarged_only_when_it_proves_too_small(void **state)
 {
     (void)state;
@@ -706,6 +722,7 @@ int main(void)
         TEST(a_slow_follower_misses_lines_and_is_told),
         TEST(a_failed_start_leaves_nothing_behind),
         TEST(no_single_failure_stops_the_reading),
+        TEST(a_large_first_block_after_years_is_read),
         TEST(a_pipe_is_enlarged_only_when_it_proves_too_small),
         TEST(a_silent_service_gives_its_large_pipe_away),
     };
