@@ -18,20 +18,31 @@ run_node() {
   export SPARK_HOME STATE_DIR
 
   job=''
+  node=''
   trap 'run_stop 0' INT TERM HUP
-  setsid setpriv --pdeathsig TERM "$TOP/build/spark-appliance" run &
+  # What the node says of itself is shown; all that its services print is in the log.
+  log=$STATE_DIR/run.log
+  rm -f "$STATE_DIR/console" && mkfifo "$STATE_DIR/console" || exit 1
+  # shellcheck disable=SC2016  # for the inner shell
+  setsid sh -c 'tee "$1" | grep -a --line-buffered " appliance | "' - "$log" <"$STATE_DIR/console" >&2 &
+  reader=$!
+  setsid setpriv --pdeathsig TERM "$TOP/build/spark-appliance" run >"$STATE_DIR/console" 2>&1 &
   node=$!
+  say "starting Spark $(sed -n 's/^Spark \([^ ]*\).*/\1/p' "$SPARK_HOME/RELEASE" 2>/dev/null) in $SPARK_HOME, all output in $log"
   run_wait_ready
   run_word_count
   status=$?
   [ -z "$once" ] || run_stop $status
   run_urls
   wait "$node"
+  status=$?
+  wait "$reader"
+  return $status
 }
 
 run_wait_ready() {
   until "$TOP/build/spark-appliance" healthcheck >/dev/null 2>&1; do
-    kill -0 "$node" 2>/dev/null || { wait "$node"; die "the node ended with $? before it was ready, its log is above"; }
+    kill -0 "$node" 2>/dev/null || { wait "$node"; status=$?; tail -n 20 "$log" >&2; die "the node ended with $status before it was ready, its last lines are above"; }
     sleep 0.2
   done
   say "the node is ready"
@@ -39,7 +50,7 @@ run_wait_ready() {
 
 run_word_count() {
   text=$TOP/README.md
-  say "word count of $text, through spark-submit:"
+  say "counting the words of $text on it, through spark-submit"
   SPARK_CONF_DIR=$STATE_DIR/conf "$SPARK_HOME/bin/spark-submit" "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
   job=$!
   wait $job
@@ -52,7 +63,7 @@ run_word_count() {
 run_urls() {
   say "The node stays up. Master http://localhost:${MASTER_UI_PORT:-8080}  worker http://localhost:${WORKER_UI_PORT:-8081}"
   say "Jobs:   SPARK_CONF_DIR=$STATE_DIR/conf $SPARK_HOME/bin/spark-submit ..."
-  say "State:  STATE_DIR=$STATE_DIR build/spark-appliance status"
+  say "State:  STATE_DIR=$STATE_DIR build/spark-appliance status    (or: logs -f worker)"
   say "Ctrl-C stops it."
 }
 
@@ -60,9 +71,11 @@ run_urls() {
 run_stop() {
   trap '' INT TERM HUP
   [ -z "$job" ] || kill -TERM "$job" 2>/dev/null
+  [ -n "$node" ] || exit 130
   kill -TERM "$node" 2>/dev/null
   wait "$node"
   ended=$?
+  wait "$reader"
   say "the node has stopped"
   [ "$1" -ne 0 ] || exit $ended
   exit "$1"

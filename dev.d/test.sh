@@ -104,7 +104,7 @@ run_suite() {
 
 # run_lua BUILD SPEC SECONDS: busted, with the modules of that build.
 run_lua() {
-  run_suite "${suite_prefix:-}${2#tests/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" APPLIANCE_SOURCE="$TOP" \
+  run_suite "${suite_prefix:-}${2#tests/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" \
     LUA_PATH="$TOP/lua/?.lua;$TOP/lua/?/init.lua;$TOP/tests/support/?.lua;;" LUA_CPATH="$TOP/$1/modules/?.so;;" \
     ${preload:+LD_PRELOAD="$preload"} busted --lua=/usr/bin/lua5.4 -o TAP "$2"
 }
@@ -114,7 +114,7 @@ run_c() {
   for program in "$TOP/$1/tests/$2"/test_*; do
     [ -x "$program" ] || continue
     found=yes
-    run_suite "${suite_prefix:-}$2/${program##*/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" APPLIANCE_SOURCE="$TOP" "$program"
+    run_suite "${suite_prefix:-}$2/${program##*/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" "$program"
   done
 }
 
