@@ -69,10 +69,11 @@ describe("a node in a small container", function()
     local used = tonumber(file.read(group .. "/" .. found.used))
     put(found.limit, tostring(used + 500 * (1 << 20)))
     -- An executor that takes all of its heap at once can't but meet the limit.
-    node:client("spark-submit", "--conf", "spark.executor.extraJavaOptions=-Xms1g -XX:+AlwaysPreTouch", "--conf",
-      "spark.deploy.maxExecutorRetries=1",
-      spark_node.SOURCE .. "/examples/wordcount.py", spark_node.SOURCE .. "/CMakeLists.txt")
+    local job <close> = spark_node.background({ os.getenv "APPLIANCE" or "build/spark-appliance", "client", "spark-submit",
+      "--conf", "spark.executor.extraJavaOptions=-Xms1g -XX:+AlwaysPreTouch",
+      spark_node.SOURCE .. "/examples/wordcount.py", spark_node.SOURCE .. "/CMakeLists.txt" }, node.env)
     node:wait_log "executor %d+ of application app%-%d+%-%d+: killed by the kernel for memory: limit %d"
+    assert.is_table(job)
     assert.equal(1, node:json("master").aliveworkers)
   end)
 end)

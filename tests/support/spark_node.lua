@@ -66,6 +66,19 @@ function spark_node.run(command, env, limit)
   return view.last_status or -1, output
 end
 
+--- A program that goes on until it is closed.
+function spark_node.background(command, env)
+  local name = unique "background"
+  assert(supervise.declare { name = name, command = command, env = env, restart = "never", stop = { grace = 5 },
+    log = { console = false } })
+  assert(supervise.want(name, true))
+  return setmetatable({ name = name }, { __close = function()
+    supervise.want(name, false)
+    spark_node.await("the end of " .. name, function() return (supervise.view(name).pid or 0) == 0 end, 30)
+    supervise.remove(name)
+  end })
+end
+
 local PASSED = { "PATH", "SPARK_HOME", "JAVA_HOME", "HOME", "LANG", "TMPDIR", "PYENV_ROOT" }
 
 local function environment(self, settings)
