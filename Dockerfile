@@ -15,6 +15,7 @@ FROM base AS program
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev lua5.4 libxml2-dev
 COPY CMakeLists.txt /src/
+COPY cmake /src/cmake
 COPY src /src/src
 COPY include /src/include
 COPY lua /src/lua

@@ -1,6 +1,7 @@
 /* main.c - from exec to the first Lua task: signals, descriptors, a Lua state with our paths, then the loop. */
 #include "appliance/bind.h"
 #include "appliance/child.h"
+#include "appliance/inside.h"
 #include "appliance/log.h"
 #include "appliance/program.h"
 #include "appliance/signals.h"
@@ -112,6 +113,7 @@ static lua_State *open_lua(void)
         lua_pop(L, 1);
     }
     bind_preload(L);
+    inside_preload(L);
     find_our_lua(L);
     return L;
 }

@@ -1,7 +1,6 @@
 #include "supervise_fields.h"
 
 #include <lauxlib.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +80,7 @@ void fields_number(struct reading *r, int table, const char *field, double least
     if (!(value >= least && value <= most)) /* also what is no number */
         fields_fault(r, "%s%s must be from %.14g to %.14g, not %.14g", r->prefix, field, least, most, value);
     else
-        *out = (int64_t)llround(value * scale);
+        *out = (int64_t)(value * scale + (value < 0 ? -0.5 : 0.5));
     lua_pop(r->L, 1);
 }
 
