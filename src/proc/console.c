@@ -3,6 +3,7 @@
 #include "appliance/lines.h"
 #include "appliance/log.h"
 #include "appliance/sys.h"
+#include "prefix.h"
 #include "stdout.h"
 
 #include <errno.h>
@@ -18,7 +19,6 @@ enum {
     CEILING = 1 << 20, /* a service's line is taken while less than this waits */
     BUSY_CEILING = CEILING / 8 * 7,
     OWN_CEILING = CEILING + (64 << 10),
-    PREFIX_SIZE = 320,
     LONGEST = (LINE_CEILING + sizeof LINE_PART_MARK) * JSON_GROWTH + 2 * PREFIX_SIZE,
     BUFFER_SIZE = OWN_CEILING + LONGEST, /* address space: only what is used becomes memory */
     KEPT = 16 << 10,                     /* stays memory after console_trim */
@@ -43,9 +43,6 @@ static struct {
     struct console_source *first, **last; /* those that wait for room or have a gap to tell, in order */
     struct console_source own;
     uint64_t dropped; /* lines of all sources */
-
-    int64_t text_ms; /* of time_text */
-    char time_text[CLOCK_TEXT_SIZE];
 } console;
 
 /* --- who waits: for room, or with a gap to tell --- */
@@ -186,64 +183,15 @@ static void taken(size_t length)
         console.touched = console.tail;
 }
 
-static const char *time_text(void)
-{
-    int64_t now = clock_wall_ms();
-    if (now != console.text_ms || console.time_text[0] == '\0') {
-        console.text_ms = now;
-        clock_text(console.time_text, now);
-    }
-    return console.time_text;
-}
-
-struct prefix {
-    char text[PREFIX_SIZE];
-    size_t length;
-};
-
-/* `level` NULL: a service's line. */
-static void make_prefix(struct prefix *p, const char *service, const char *level)
-{
-    enum { LONGEST_NAME = 32 }; /* in JSON up to six times that */
-    int length;
-    if (console.format == CONSOLE_TEXT) {
-        length = snprintf(p->text, sizeof p->text, "%s %.200s | ", time_text(), service);
-    } else {
-        char name[LONGEST_NAME * JSON_GROWTH + 1];
-        size_t size = strlen(service);
-        name[json_escape(name, service, size < LONGEST_NAME ? size : LONGEST_NAME)] = '\0';
-        length = snprintf(p->text, sizeof p->text, "{\"time\":\"%s\",\"service\":\"%s\",%s%s%s\"line\":\"", time_text(), name,
-                          level ? "\"level\":\"" : "", level ? level : "", level ? "\"," : "");
-    }
-    p->length = (size_t)length;
-}
-
 static void add_line(const struct prefix *p, const char *line, size_t length)
 {
-    if (length > 0 && line[length - 1] == '\r')
-        length--;
-    bool json = console.format == CONSOLE_JSON;
-    char *start = room_for(p->length + (json ? length * JSON_GROWTH : length) + 3), *out = start;
-    memcpy(out, p->text, p->length);
-    out += p->length;
-    if (json) {
-        out += json_escape(out, line, length);
-        *out++ = '"';
-        *out++ = '}';
-    } else {
-        memcpy(out, line, length);
-        out += length;
-    }
-    *out++ = '\n';
-    taken((size_t)(out - start));
+    taken(prefix_line(p, room_for(prefix_room(p, length)), line, length));
 }
-
-static const char *const marks[] = {[LOG_DEBUG] = "debug: ", [LOG_INFO] = "", [LOG_WARN] = "warning: ", [LOG_ERROR] = "error: "};
 
 static void say_elsewhere(enum log_level level, const char *text, size_t length)
 {
     char line[4200];
-    int size = snprintf(line, sizeof line, "appliance | %s%.*s\n", marks[level], (int)(length < 4096 ? length : 4096), text);
+    int size = snprintf(line, sizeof line, "appliance | %s%.*s\n", prefix_marks[level], (int)(length < 4096 ? length : 4096), text);
     if (write(STDERR_FILENO, line, (size_t)size) < 0)
         return; /* nobody is left to tell */
 }
@@ -258,11 +206,7 @@ static void say(enum log_level level, const char *text, size_t length)
         return;
     }
     struct prefix prefix;
-    make_prefix(&prefix, "appliance", log_level_name(level));
-    if (console.format == CONSOLE_TEXT) {
-        memcpy(prefix.text + prefix.length, marks[level], strlen(marks[level])); /* PREFIX_SIZE has room for it */
-        prefix.length += strlen(marks[level]);
-    }
+    prefix_of_ours(&prefix, console.format, level);
     add_line(&prefix, text, length);
     push();
 }
@@ -322,7 +266,7 @@ size_t console_add(struct console_source *s, const char *lines, size_t length, b
     /* Once dropping, until half is free: else each line that the reader takes would bring a gap line of its own. */
     while (done < length && s->gap_lines == 0 && has_room(ceiling)) {
         if (prefix.length == 0)
-            make_prefix(&prefix, s->name, NULL);
+            prefix_of_service(&prefix, console.format, s->name);
         const char *newline = memchr(lines + done, '\n', length - done);
         add_line(&prefix, lines + done, (size_t)(newline - (lines + done)));
         done = (size_t)(newline - lines) + 1;
