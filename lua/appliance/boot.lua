@@ -160,7 +160,7 @@ end
 
 --- For ever: something happens, the plan is computed again, the difference is carried out.
 function node:follow_changes()
-  local hangup <close> = task.start("SIGHUP", function()
+  local _ <close> = task.start("SIGHUP", function()
     while true do
       program.reload()
       self.inbox:put "reload"

@@ -1,10 +1,12 @@
---- Facts: what must be learned from the world, and may change. A source is a task that emits values; the plan is a function of the last ones.
+--- Facts: what must be learned from the world, and may change. A source is a task that emits values; the plan is a function of the
+--- last ones.
 local facts = {}
 
 --- Native, and loaded by who follows facts: a profile that only names its sources loads, and is tested, without.
 local function tasks() return require "appliance.core.task" end
 
---- A source. `start(emit, env)` runs as a task: emit(value) once it knows, and again whenever the value changes; it may return or wait for ever.
+--- A source. `start(emit, env)` runs as a task: emit(value) once it knows, and again whenever the value changes; it may return or
+-- wait for ever.
 -- `env` holds the settings.
 -- To return `nil, err` before the first value means that the fact can't be had.
 function facts.source(what, start)

@@ -26,8 +26,8 @@ describe("a task", function()
   it("closes what it left open when it is cancelled, with its waits", function()
     local closed = {}
     local t = task.start(function()
-      local outer <close> = setmetatable({}, { __close = function() closed[#closed + 1] = "outer" end })
-      local inner <close> = setmetatable({}, { __close = function() closed[#closed + 1] = "inner" end })
+      local _ <close> = setmetatable({}, { __close = function() closed[#closed + 1] = "outer" end })
+      local _ <close> = setmetatable({}, { __close = function() closed[#closed + 1] = "inner" end })
       task.sleep(1000)
     end)
     task.sleep(0)
@@ -92,6 +92,25 @@ describe("a task", function()
     assert.is_nil(ok)
     assert.same("timeout", err.kind)
     assert.is_true(t:is_alive())
+  end)
+
+  it("takes as many arguments as there are", function()
+    local many = {}
+    for i = 1, 5000 do many[i] = i end
+    local t = task.start(function(...) return select("#", ...), (select(5000, ...)) end, table.unpack(many))
+    assert.same({ true, 5000, 5000 }, { t:join() })
+  end)
+
+  it("may sleep for ever, which is no short time", function()
+    for _, seconds in ipairs { math.huge, 1e300, 1e12 } do
+      local t <close> = task.start(function() task.sleep(seconds) end)
+      assert.is_nil(t:join(0.001))
+      assert.is_true(t:is_alive())
+      local ok = t:join(0 / 0)
+      assert.is_nil(ok)
+    end
+    task.sleep(0 / 0)
+    task.sleep(-1)
   end)
 
   it("may cancel itself", function()

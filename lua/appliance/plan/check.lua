@@ -327,7 +327,8 @@ function check.files(made, faults)
   end
   for at, link in ipairs(made.urls) do
     if type(link) ~= "table" or type(link.name) ~= "string" or type(link.url) ~= "string" then
-      faults[#faults + 1] = failure.new("invalid", "urls: entry %d is %s; write { name = \"master page\", url = \"http://...\" }", at, show(link))
+      faults[#faults + 1] = failure.new("invalid", "urls: entry %d is %s; write { name = \"master page\", url = \"http://...\" }",
+        at, show(link))
     end
   end
 end
