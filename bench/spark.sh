@@ -5,4 +5,4 @@ set -eu
 cd "$(dirname "$0")/.."
 SPARK_HOME=$(./dev spark)
 export SPARK_HOME AWS_EC2_METADATA_DISABLED=true
-exec python3 bench/spark/compare.py "$PWD/build/spark-appliance" "$PWD/examples/wordcount.py"
+exec python3 -B bench/spark/compare.py "$PWD/build/spark-appliance" "$PWD/examples/wordcount.py"

@@ -93,10 +93,12 @@ local function environment(self, settings)
   return env
 end
 
---- settings: the environment on top of ours. options: { prefix = command words before the program, directory = an existing one }
+--- settings: the environment on top of ours.
+--- options: { prefix = command words before the program, directory = an existing one, keep = leave the directory at the end }
 function spark_node.start(settings, options)
   options = options or {}
-  local self = setmetatable({ name = unique "node", directory = options.directory or spark_node.temporary(), text = "" }, methods)
+  local self = setmetatable({ name = unique "node", directory = options.directory or spark_node.temporary(), text = "",
+    keep = options.keep }, methods)
   self.port = 20000 + host.pid() % 1100 * 10
   self.env = environment(self, settings)
   local command = table.move(options.prefix or {}, 1, #(options.prefix or {}), 1, {})
@@ -192,7 +194,7 @@ function methods:__close()
     self.follower:close()
     supervise.remove(self.name)
   end
-  file.remove_tree(self.directory)
+  if not self.keep then file.remove_tree(self.directory) end
 end
 
 return spark_node

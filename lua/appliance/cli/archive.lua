@@ -1,13 +1,15 @@
 --- `archive`: makes the class data archive by which Spark's JVMs start in half the time. An image is built with it; a node off an image
 --- runs it once at low priority.
 return {
-  usage = "archive [--output FILE] [--work DIR] [--quiet]",
-  options = { output = "text", work = "text", quiet = "flag" },
+  usage = "archive [--state | --output FILE] [--work DIR] [--quiet]",
+  options = { state = "flag", output = "text", work = "text", quiet = "flag" },
   words = { 0, 0 },
   help = [[
 Makes the class data archive for the Spark of SPARK_HOME and the Java of JAVA_HOME, when there is none that fits them. It runs a small
 Spark on loopback for half a minute, needs 1.1 GiB of memory, and touches no running node.
---output FILE  where it goes; default: $SPARK_HOME/archive/KEY/spark.jsa, where every node with this Spark finds it
+It goes to $SPARK_HOME/archive/KEY/spark.jsa, where every node with this Spark finds it.
+--state        to STATE_DIR instead, for the node that has its state there
+--output FILE  to that file instead
 --work DIR     an empty directory to work in; default: one below STATE_DIR, removed afterwards
 --quiet        says nothing unless it fails]],
   run = function(options, _, term)
@@ -28,7 +30,8 @@ Spark on loopback for half a minute, needs 1.1 GiB of memory, and touches no run
       term:complain("%s", tostring(err))
       return 78
     end
-    local output = options.output or ("%s/archive/%s/spark.jsa"):format(layout.home, layout.archive.key)
+    local output = options.output or options.state and layout.archive.target or ("%s/archive/%s/spark.jsa"):format(layout.home,
+      layout.archive.key)
     local function say(sentence)
       if not options.quiet then term:say("%s", sentence) end
     end
