@@ -63,6 +63,11 @@ describe("a file", function()
     task.sleep(0)
     t:cancel()
     assert.is_nil((t:join()))
+    for _ = 1, 10000 do                                       -- nobody waits for the thread any more, but it does its work
+      if file.stat(dir.path .. "/x") then break end
+      task.sleep(0.002)
+    end
+    assert.same(1 << 20, file.stat(dir.path .. "/x").size)
   end)
 
   it("has a fingerprint", function()
