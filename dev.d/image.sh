@@ -92,7 +92,7 @@ image_make() {
   # shellcheck disable=SC2086  # a list of names
   tar -c --exclude=__pycache__ --exclude=deploy/image/inputs/spark \
     --transform "flags=r;s,^\($(echo "$release" | sed 's/ /\\|/g')\)\(/\|\$\),deploy/image/inputs/spark/\1\2," \
-    .dockerignore Dockerfile CMakeLists.txt dev dev.d src include lua profiles deploy -C "$home" $release |
+    .dockerignore Dockerfile CMakeLists.txt cmake dev dev.d src include lua profiles deploy -C "$home" $release |
     docker build -q --network=host -t "$tag" "$@" - >/dev/null
 }
 

@@ -51,7 +51,7 @@ run_wait_ready() {
 run_word_count() {
   text=$TOP/README.md
   say "counting the words of $text on it, through spark-submit"
-  SPARK_CONF_DIR=$STATE_DIR/conf "$SPARK_HOME/bin/spark-submit" "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
+  SPARK_CONF_DIR=$STATE_DIR/conf setsid "$SPARK_HOME/bin/spark-submit" "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
   job=$!
   wait $job
   status=$?
@@ -70,7 +70,8 @@ run_urls() {
 # run_stop STATUS: asks once, waits for all of it, and leaves with STATUS (or the node's own when that is worse).
 run_stop() {
   trap '' INT TERM HUP
-  [ -z "$job" ] || kill -TERM "$job" 2>/dev/null
+  # A client that nobody waits for any more: asked politely, it would fill the screen with how it was interrupted.
+  [ -z "$job" ] || kill -KILL -- "-$job" 2>/dev/null
   [ -n "$node" ] || exit 130
   kill -TERM "$node" 2>/dev/null
   wait "$node"
