@@ -1,5 +1,6 @@
 #include "appliance/reaper.h"
 #include "appliance/sys.h"
+#include "spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,13 +45,15 @@ static void grow(void)
         return;
     reaper.buckets = larger;
     reaper.bucket_count = old_count * 4;
-    for (size_t i = 0; i < old_count; i++)
+    for (size_t i = 0; i < old_count; i++) {
         for (struct child *c = old[i], *next; c; c = next) {
             next = c->next;
             struct child **place = bucket(c->pid);
             c->next = *place;
             *place = c;
         }
+        old[i] = NULL; /* first_buckets serve again after reaper_stop */
+    }
     if (old != reaper.first_buckets)
         free(old);
 }
@@ -240,6 +243,7 @@ bool reaper_start(struct loop *loop, bool subreaper, struct err *err)
 void reaper_stop(void)
 {
     timer_stop(&reaper.again);
+    spawn_stop();
     if (reaper.children >= 0)
         sys.close(reaper.children);
     reaper.children = -1;

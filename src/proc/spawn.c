@@ -17,6 +17,9 @@
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
 
 enum { STACK_SIZE = 64 * 1024, LAST_SIGNAL = 64, KERNEL_SIGSET = 8 };
 
@@ -68,6 +71,20 @@ IN_CHILD static void close_from_3(void)
     syscall(SYS_close, folder);
 }
 
+/* A copy of our table costs time for each descriptor that we have, three times: to copy, to close, and at exec. With a thousand
+ * services that is most of a start. So the table is shared at first, and this call leaves the child one with just the few lowest. */
+IN_CHILD static bool own_table(struct spawn *s)
+{
+    if (s->slot < 0)
+        return true;
+    if (syscall(SYS_close_range, (unsigned)s->slot + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0) {
+        s->still_shared = true;
+        return failed(s, SPAWN_OUTPUT, errno);
+    }
+    s->output = s->slot;
+    return true;
+}
+
 IN_CHILD static bool descriptors(struct spawn *s)
 {
     for (int target = 1; target <= 2; target++)
@@ -102,7 +119,7 @@ IN_CHILD static bool prepare(struct spawn *s)
     syscall(SYS_setsid); /* can't fail: a fresh process leads no group */
     if (s->nofile && syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, s->nofile, NULL) < 0)
         return failed(s, SPAWN_LIMIT, errno);
-    if (!descriptors(s))
+    if (!own_table(s) || !descriptors(s))
         return false;
     if (s->nice) { /* getpriority(2) answers 20 - nice */
         long now = 20 - syscall(SYS_getpriority, PRIO_PROCESS, 0);
@@ -147,7 +164,7 @@ static void *stack_top(void)
 static pid_t clone_child(struct spawn *s, void *stack)
 {
     static bool no_pidfd; /* a kernel before 5.2, or a filter: asked once */
-    const int flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+    const int flags = CLONE_VM | CLONE_VFORK | SIGCHLD | (s->slot >= 0 ? CLONE_FILES : 0);
     s->pidfd = -1;
     if (no_pidfd)
         return sys.spawn(in_child, stack, flags, s, &s->pidfd);
@@ -166,15 +183,29 @@ static pid_t clone_child(struct spawn *s, void *stack)
     return pid;
 }
 
-pid_t spawn(struct spawn *s)
+/* A low number that stays ours, so that the child's table is small however many descriptors we have. -1: there is none. */
+static int slot = -1;
+
+static int low_slot(void)
+{
+    if (slot < 0)
+        slot = (int)sys.fcntl(2, F_DUPFD_CLOEXEC, 3);
+    return slot;
+}
+
+void spawn_stop(void)
+{
+    if (slot >= 0)
+        sys.close(slot);
+    slot = -1;
+}
+
+/* Clones, and reaps a child that could not become the program. */
+static pid_t try_spawn(struct spawn *s, void *stack)
 {
     s->error = 0;
     s->stage = SPAWN_CLONE;
-    void *stack = stack_top();
-    if (!stack) {
-        s->error = ENOMEM;
-        return -1;
-    }
+    s->still_shared = false;
     /* No handler of ours may run in the child, and none in us on behalf of it: in_child empties the mask once none is left. */
     unsigned long all = ~0UL, before = 0;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, (size_t)KERNEL_SIGSET);
@@ -194,4 +225,29 @@ pid_t spawn(struct spawn *s)
         sys.close(s->pidfd);
     s->pidfd = -1;
     return -1;
+}
+
+pid_t spawn(struct spawn *s)
+{
+    static bool no_sharing; /* before Linux 5.9, or a filter: asked once */
+    void *stack = stack_top();
+    if (!stack) {
+        s->stage = SPAWN_CLONE;
+        s->error = ENOMEM;
+        return -1;
+    }
+    const int output = s->output;
+    s->slot = no_sharing ? -1 : low_slot();
+    if (s->slot >= 0 && dup3(output, s->slot, O_CLOEXEC) < 0)
+        s->slot = -1;
+    pid_t pid = try_spawn(s, stack);
+    if (s->slot >= 0)
+        dup3(2, s->slot, O_CLOEXEC); /* nobody's pipe is held open by it */
+    if (pid < 0 && s->still_shared) {
+        no_sharing = true;
+        s->slot = -1;
+        s->output = output;
+        pid = try_spawn(s, stack);
+    }
+    return pid;
 }

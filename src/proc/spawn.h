@@ -25,6 +25,9 @@ struct spawn {
     const struct rlimit *nofile;  /* NULL: as it is */
     bool die_with_us;
     pid_t us;
+    /* spawn.c's own */
+    int slot;                     /* >=0: the table of descriptors is shared with us until close_range gives the child one of its own */
+    volatile bool still_shared;   /* it could not; the child has ended without touching it */
     /* out */
     int pidfd;                    /* -1 where the kernel gave none */
     volatile enum spawn_stage stage; /* where it failed; volatile: written by the child */
@@ -33,5 +36,7 @@ struct spawn {
 
 /* The pid, or -1 with stage and error set and nothing left to reap. */
 pid_t spawn(struct spawn *);
+/* Closes the one descriptor that is kept between calls; the next call makes it again. */
+void spawn_stop(void);
 
 #endif

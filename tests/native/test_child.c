@@ -328,13 +328,40 @@ static void starts_without_a_pidfd_when_no_descriptor_is_left(void **unused)
     assert_int_equal(run.how.status, 7);
 }
 
+static void starts_where_no_low_descriptor_is_to_be_had(void **unused)
+{
+    (void)unused;
+    fault_set(FAULT_FCNTL, 1, 0, EMFILE); /* then the child copies our whole table */
+    run_to_end((struct child_spec){.argv = arguments(test_program("report"), NULL)});
+    assert_string_equal(reported("descriptors"), "3");
+}
+
+static void a_start_touches_no_descriptor_of_ours(void **unused)
+{
+    (void)unused;
+    /* The table is shared with the child until it has one of its own, also in a start that fails. */
+    int fds[100];
+    for (int i = 0; i < 100; i++)
+        fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    run_to_end((struct child_spec){.argv = arguments(test_program("report"), NULL)});
+    assert_string_equal(reported("descriptors"), "3");
+    assert_false(start_spec((struct child_spec){.argv = arguments("/nowhere", NULL)}, NULL));
+    int before = open_descriptors();
+    assert_false(start_spec((struct child_spec){.argv = arguments("/bin/true", NULL), .dir = "/nowhere"}, NULL));
+    assert_int_equal(open_descriptors(), before);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(close(fds[i]), 0);
+    for (int fd = 0; fd < 3; fd++)
+        assert_true(fcntl(fd, F_GETFD) == 0); /* open, and not close-on-exec */
+}
+
 static void survives_each_failing_call_of_a_start(void **unused)
 {
     (void)unused;
     const struct {
         enum fault_call call;
         int error;
-    } faults[] = {{FAULT_SPAWN, EAGAIN}, {FAULT_SPAWN, EMFILE}, {FAULT_WAITID, EINTR}, {FAULT_PIDFD_SEND_SIGNAL, EPERM}, {FAULT_KILL, ESRCH}};
+    } faults[] = {{FAULT_SPAWN, EAGAIN}, {FAULT_SPAWN, EMFILE}, {FAULT_WAITID, EINTR}, {FAULT_PIDFD_SEND_SIGNAL, EPERM}, {FAULT_KILL, ESRCH}, {FAULT_FCNTL, EMFILE}};
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         for (struct fault f = fault_sweep(faults[i].call, faults[i].error); fault_next(&f);) {
             struct err err = {0};
@@ -494,6 +521,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(tells_an_argument_list_that_is_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(tells_shortages_as_worth_another_try, setup, teardown),
         cmocka_unit_test_setup_teardown(starts_without_a_pidfd_when_no_descriptor_is_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(starts_where_no_low_descriptor_is_to_be_had, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_start_touches_no_descriptor_of_ours, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_each_failing_call_of_a_start, setup, teardown),
         cmocka_unit_test_setup_teardown(signals_the_leader_or_the_whole_group, setup, teardown),
         cmocka_unit_test_setup_teardown(tells_ends_in_words, setup, teardown),
