@@ -236,6 +236,7 @@ bool reaper_start(struct loop *loop, bool subreaper, struct err *err)
         snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
         reaper.children = sys.open(path, O_RDONLY | O_CLOEXEC, 0);
     }
+    spawn_start();
     reaper.loop = loop;
     return true;
 }

@@ -186,11 +186,10 @@ static pid_t clone_child(struct spawn *s, void *stack)
 /* A low number that stays ours, so that the child's table is small however many descriptors we have. -1: there is none. */
 static int slot = -1;
 
-static int low_slot(void)
+void spawn_start(void)
 {
     if (slot < 0)
         slot = (int)sys.fcntl(2, F_DUPFD_CLOEXEC, 3);
-    return slot;
 }
 
 void spawn_stop(void)
@@ -237,7 +236,8 @@ pid_t spawn(struct spawn *s)
         return -1;
     }
     const int output = s->output;
-    s->slot = no_sharing ? -1 : low_slot();
+    spawn_start();
+    s->slot = no_sharing ? -1 : slot;
     if (s->slot >= 0 && dup3(output, s->slot, O_CLOEXEC) < 0)
         s->slot = -1;
     pid_t pid = try_spawn(s, stack);

@@ -36,7 +36,8 @@ struct spawn {
 
 /* The pid, or -1 with stage and error set and nothing left to reap. */
 pid_t spawn(struct spawn *);
-/* Closes the one descriptor that is kept between calls; the next call makes it again. */
+/* One descriptor is kept between calls, and should have a low number: so early, when few are taken. Without it the first call does it. */
+void spawn_start(void);
 void spawn_stop(void);
 
 #endif
