@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 /* So many members are watched at a time: when they have ended the next sweep finds the others. A family of ten thousand must not

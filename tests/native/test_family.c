@@ -3,6 +3,7 @@
 #include "appliance/family.h"
 #include "appliance/reaper.h"
 #include "appliance/signals.h"
+#include "appliance/sys.h"
 #include "fault.h"
 #include "turning.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -413,6 +415,69 @@ static void children_born_meanwhile_are_asked_too(void **unused)
     finish(&a);
 }
 
+/* --- a number that is given out again --- */
+
+static pid_t reused_pid, stranger_pid;
+static bool reuse_after_open;
+static int (*real_pidfd_open)(pid_t pid, unsigned flags);
+
+static void give_number_to_a_stranger(void)
+{
+    kill(reused_pid, SIGKILL);
+    waitpid(reused_pid, NULL, 0);
+    /* struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup */
+    uint64_t arguments[11] = {[4] = SIGCHLD, [8] = (uint64_t)(uintptr_t)&reused_pid, [9] = 1};
+    stranger_pid = (pid_t)syscall(SYS_clone3, arguments, sizeof arguments);
+    if (stranger_pid == 0)
+        for (;;)
+            pause();
+}
+
+static int open_late_or_early(pid_t pid, unsigned flags)
+{
+    if (pid != reused_pid || stranger_pid)
+        return real_pidfd_open(pid, flags);
+    if (!reuse_after_open)
+        give_number_to_a_stranger();
+    int pidfd = real_pidfd_open(pid, flags);
+    if (reuse_after_open)
+        give_number_to_a_stranger();
+    return pidfd;
+}
+
+static void a_stranger_who_got_the_number_is_not_hit(void **unused)
+{
+    (void)unused;
+    char marker[CHILD_MARKER_SIZE];
+    child_marker("a", marker);
+    for (int late = 0; late < 2; late++) {
+        reuse_after_open = late;
+        stranger_pid = 0;
+        start(&a, "a", test_program("puppet"), "say", "up", "wait", NULL);
+        await_line(&a);
+        reused_pid = start_stray((char *const[]){marker, NULL});
+        for (int64_t until = clock_ns() + 50 * NS_PER_MS; clock_ns() < until;) { /* start times count in ticks of 10 ms */
+        }
+        fault_clear(); /* so that the table is the test's to change */
+        real_pidfd_open = sys.pidfd_open;
+        sys.pidfd_open = open_late_or_early;
+        family_signal(a.family, a.child.pid, SIGTERM);
+        sys.pidfd_open = real_pidfd_open;
+        if (stranger_pid < 0)
+            print_message("numbers can't be chosen here: %s\n", strerror(errno));
+        TURN_UNTIL(loop, a.gone);
+        if (stranger_pid > 0) {
+            assert_int_equal(stranger_pid, reused_pid);
+            assert_true(is_alive(stranger_pid));
+            kill(stranger_pid, SIGKILL);
+        }
+        TURN_UNTIL(loop, reaper_strangers() == 0);
+        finish(&a);
+        if (stranger_pid < 0)
+            skip();
+    }
+}
+
 /* --- everybody --- */
 
 static bool everybody_gone;
@@ -589,6 +654,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_similar_marker_is_not_ours, setup, teardown),
         cmocka_unit_test_setup_teardown(a_zombie_that_nobody_reaps_does_not_count, setup, teardown),
         cmocka_unit_test_setup_teardown(children_born_meanwhile_are_asked_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stranger_who_got_the_number_is_not_hit, setup, teardown),
         cmocka_unit_test_setup_teardown(a_family_without_marker_is_everybody_we_answer_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_family_of_very_many_takes_few_descriptors, setup, teardown),
         cmocka_unit_test_setup_teardown(one_turns_families_share_a_sweep, setup, teardown),

@@ -2,9 +2,11 @@
 #include "node.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,6 +105,59 @@ static void what_a_crash_left_is_ended_before_the_next_start(void **unused)
     node_free(n);
 }
 
+/* As `docker exec` does it: a process that somebody outside puts into the namespace of PID 1. It leaves an orphan there. */
+static pid_t enter(const struct node *n, const char *word)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, n->pid, 0);
+    pid_t outside = fork();
+    if (outside == 0) {
+        setns(pidfd, CLONE_NEWUSER); /* fails where it is ours already */
+        if (setns(pidfd, CLONE_NEWPID) < 0)
+            _exit(77);
+        if (fork() == 0) {
+            if (fork() == 0) {
+                execl(test_program("puppet"), "stray", "note", scratch_path(n->folder, word), "wait", "note",
+                      scratch_path(n->folder, "stray-ended"), (char *)NULL);
+                _exit(127);
+            }
+            _exit(0);
+        }
+        int status;
+        wait(&status);
+        _exit(0);
+    }
+    close(pidfd);
+    int status;
+    waitpid(outside, &status, 0);
+    return WEXITSTATUS(status) == 0 ? outside : -1;
+}
+
+static void who_came_from_outside_is_taken_for_nobody_and_asked_at_the_end(void **unused)
+{
+    (void)unused;
+    struct node *n = start(NODE_PID1_ROOT, "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'wait' }, critical = true }");
+    node_await(n, "I am up");
+    if (enter(n, "first") < 0) {
+        node_free(n);
+        skip();
+    }
+    node_await_file(n, "first");
+    node_await_members(n, 2);
+    assert_true(node_signal_members(n, "puppet", 0) >= 1);
+    assert_true(node_signal_inner(n, (pid_t)atoi(scratch_read(n->folder, "first")), SIGKILL)); /* an unknown death */
+    node_await_members(n, 1);
+    int zombies = 1;
+    for (int64_t limit = clock_ns() + 20 * NS_PER_S; zombies > 0; node_members(n, &zombies))
+        assert_true(clock_ns() < limit);
+    assert_null(strstr(n->text, "SIGKILL")); /* a lives, and nothing was said of it */
+    assert_true(enter(n, "second") > 0);
+    node_await_file(n, "second");
+    node_signal(n, SIGTERM);
+    assert_int_equal(node_await_end(n), 0);
+    assert_true(scratch_has(n->folder, "stray-ended")); /* asked by TERM, and waited for */
+    node_free(n);
+}
+
 /* --- orphans by the thousand --- */
 
 static void ten_thousand_orphans_in_turn_leave_no_zombie(void **unused)
@@ -185,6 +240,7 @@ int main(void)
         cmocka_unit_test(the_end_of_the_program_asks_all_five_and_waits_for_the_slow_one),
         cmocka_unit_test(a_member_that_ignores_term_is_killed_after_the_grace),
         cmocka_unit_test(what_a_crash_left_is_ended_before_the_next_start),
+        cmocka_unit_test(who_came_from_outside_is_taken_for_nobody_and_asked_at_the_end),
         cmocka_unit_test(ten_thousand_orphans_in_turn_leave_no_zombie),
         cmocka_unit_test(thousands_that_die_at_once_leave_no_zombie_and_hold_nobody_up),
         cmocka_unit_test(a_crowd_of_orphans_is_ended_with_its_service),
