@@ -17,21 +17,21 @@
 
 /* All pointers are borrowed for the call of child_start only. */
 struct child_spec {
-    const char *name;        /* for the marker and messages */
-    char *const *argv;       /* argv[0] is a path, or is looked up in PATH of envp (absolute folders only), before the clone */
-    char *const *envp;       /* complete; child.c puts the marker APPLIANCE_SERVICE=<name>@<instance> in front */
-    const char *dir;         /* NULL: ours */
-    int output;              /* becomes 1 and 2; 0 is /dev/null */
-    bool set_user;           /* uid/gid below, with no supplementary groups; no change asked of the kernel when they are ours */
+    const char *name;  /* for the marker and messages */
+    char *const *argv; /* argv[0] is a path, or is looked up in PATH of envp (absolute folders only), before the clone */
+    char *const *envp; /* complete; child.c puts the marker APPLIANCE_SERVICE=<name>@<instance> in front */
+    const char *dir;   /* NULL: ours */
+    int output;        /* becomes 1 and 2; 0 is /dev/null */
+    bool set_user;     /* uid/gid below, with no supplementary groups; no change asked of the kernel when they are ours */
     uid_t uid;
     gid_t gid;
-    int nice;                /* added to ours */
-    bool die_with_us;        /* PR_SET_PDEATHSIG SIGKILL: always when we are not PID 1 */
+    int nice;         /* added to ours */
+    bool die_with_us; /* PR_SET_PDEATHSIG SIGKILL: always when we are not PID 1 */
 };
 
 struct child_end {
-    int status;              /* exit code, or -1 when a signal ended it */
-    int signal;              /* that signal, or 0 */
+    int status; /* exit code, or -1 when a signal ended it */
+    int signal; /* that signal, or 0 */
     bool core;
 };
 
@@ -39,14 +39,14 @@ enum child_reach { REACH_LEADER, REACH_GROUP };
 
 struct child {
     pid_t pid;
-    int pidfd;               /* -1 where the kernel has none, or no descriptor was left; valid while pid is non-zero */
-    int64_t started_ns;      /* clock_ns() at exec */
+    int pidfd;          /* -1 where the kernel has none, or no descriptor was left; valid while pid is non-zero */
+    int64_t started_ns; /* clock_ns() at exec */
     struct loop *loop;
     void (*ended)(struct child *, struct child_end how); /* in the loop: no Lua, no blocking. pid is 0 by then */
     /* the rest is the reaper's */
     struct child *next;
     struct child_end how;
-    bool reaped;             /* pid is 0, and `ended` is about to be called */
+    bool reaped; /* pid is 0, and `ended` is about to be called */
 };
 
 /* Starts the program in a session and process group of its own, default signal dispositions, empty mask, only descriptors 0-2.
@@ -55,7 +55,10 @@ struct child {
 bool child_start(struct child *, struct loop *, const struct child_spec *, void (*ended)(struct child *, struct child_end), struct err *);
 bool child_signal(const struct child *, int signal, enum child_reach);
 /* True until `ended` is called; the struct may be freed, or started again, as soon as it is false. */
-static inline bool child_is_alive(const struct child *c) { return c->pid != 0 || c->reaped; }
+static inline bool child_is_alive(const struct child *c)
+{
+    return c->pid != 0 || c->reaped;
+}
 /* "exited with 3", "killed by SIGSEGV (core dumped)" */
 void child_end_text(struct child_end, char *out, size_t size);
 

@@ -148,7 +148,8 @@ static bool parse_mount(const char *line, const char *controller, struct mount *
     if (!kind)
         return false;
     kind += 3;
-    const char *source = memchr(kind, ' ', (size_t)(end - kind)), *options = source ? memchr(source + 1, ' ', (size_t)(end - source - 1)) : NULL;
+    const char *source = memchr(kind, ' ', (size_t)(end - kind)),
+               *options = source ? memchr(source + 1, ' ', (size_t)(end - source - 1)) : NULL;
     const char *wanted = controller ? "cgroup" : "cgroup2";
     if (!options || (size_t)(source - kind) != strlen(wanted) || memcmp(kind, wanted, strlen(wanted)) != 0)
         return false;
@@ -248,12 +249,13 @@ static double quota_of(const struct place *place)
 {
     double quota, period;
     char text[64];
-    if (place->version == 2)
-        return read_below(place->own, "cpu.max", text, sizeof text) && sscanf(text, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0
-                   ? quota / period
-                   : 0;
-    quota = (double)number_below(place->own, "cpu.cfs_quota_us");
-    period = (double)number_below(place->own, "cpu.cfs_period_us");
+    if (place->version == 2) { /* "150000 100000" or "max 100000" */
+        if (!read_below(place->own, "cpu.max", text, sizeof text) || sscanf(text, "%lf %lf", &quota, &period) != 2)
+            return 0;
+    } else {
+        quota = (double)number_below(place->own, "cpu.cfs_quota_us");
+        period = (double)number_below(place->own, "cpu.cfs_period_us");
+    }
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
@@ -294,8 +296,9 @@ static double cpu_limit(const char *root)
     double cpus = allowed_cpus(root);
     struct place place = find(root, "cpuset");
     char list[4096];
-    if (place.version && (read_below(place.own, place.version == 2 ? "cpuset.cpus.effective" : "cpuset.effective_cpus", list, sizeof list) ||
-                          read_below(place.own, "cpuset.cpus", list, sizeof list))) {
+    if (place.version &&
+        (read_below(place.own, place.version == 2 ? "cpuset.cpus.effective" : "cpuset.effective_cpus", list, sizeof list) ||
+         read_below(place.own, "cpuset.cpus", list, sizeof list))) {
         int count = count_cpus(list);
         if (count > 0 && count < cpus)
             cpus = count;

@@ -121,22 +121,18 @@ static enum err_kind kind_of(int error)
 {
     switch (error) {
     case ENOENT:
-    case ENOTDIR:
-        return ERR_MISSING;
+    case ENOTDIR: return ERR_MISSING;
     case EACCES:
     case EPERM:
-    case EROFS:
-        return ERR_DENIED;
+    case EROFS: return ERR_DENIED;
     case ENOEXEC:
     case E2BIG:
     case EINVAL:
     case EISDIR:
     case ELOOP:
     case ENAMETOOLONG:
-    case ELIBBAD:
-        return ERR_INVALID;
-    default:
-        return ERR_SYSTEM;
+    case ELIBBAD: return ERR_INVALID;
+    default: return ERR_SYSTEM;
     }
 }
 
@@ -145,33 +141,18 @@ static bool spawn_failed(struct err *err, const struct child_spec *spec, const s
     int error = s->error;
     errno = error;
     switch (s->stage) {
-    case SPAWN_CLONE:
-        err_errno(err, "%s: fork", spec->name);
-        break;
-    case SPAWN_PARENT:
-        err_errno(err, "%s: set the parent-death signal", spec->name);
-        break;
-    case SPAWN_LIMIT:
-        err_errno(err, "%s: restore the limit of open files", spec->name);
-        break;
-    case SPAWN_OUTPUT:
-        err_errno(err, "%s: connect the output", spec->name);
-        break;
-    case SPAWN_INPUT:
-        err_errno(err, "%s: open /dev/null", spec->name);
-        break;
-    case SPAWN_DIR:
-        err_errno(err, "%s: change to the directory %s", spec->name, spec->dir);
-        break;
-    case SPAWN_USER:
-        err_errno(err, "%s: become user %u, group %u", spec->name, spec->uid, spec->gid);
-        break;
-    case SPAWN_NICE:
-        err_errno(err, "%s: change the priority by %d", spec->name, spec->nice);
-        break;
+    case SPAWN_CLONE: err_errno(err, "%s: fork", spec->name); break;
+    case SPAWN_PARENT: err_errno(err, "%s: set the parent-death signal", spec->name); break;
+    case SPAWN_LIMIT: err_errno(err, "%s: restore the limit of open files", spec->name); break;
+    case SPAWN_OUTPUT: err_errno(err, "%s: connect the output", spec->name); break;
+    case SPAWN_INPUT: err_errno(err, "%s: open /dev/null", spec->name); break;
+    case SPAWN_DIR: err_errno(err, "%s: change to the directory %s", spec->name, spec->dir); break;
+    case SPAWN_USER: err_errno(err, "%s: become user %u, group %u", spec->name, spec->uid, spec->gid); break;
+    case SPAWN_NICE: err_errno(err, "%s: change the priority by %d", spec->name, spec->nice); break;
     case SPAWN_EXEC:
         if (error == ENOENT && access(s->path, F_OK) == 0)
-            err_set(err, ERR_MISSING, "%s: exec %s: it is there, but its interpreter is not (its #! line, or its loader)", spec->name, s->path);
+            err_set(err, ERR_MISSING, "%s: exec %s: it is there, but its interpreter is not (its #! line, or its loader)", spec->name,
+                    s->path);
         else if (error == ENOEXEC)
             err_set(err, ERR_INVALID, "%s: exec %s: not a program of this machine; a script needs a #! line", spec->name, s->path);
         else
@@ -187,8 +168,8 @@ static bool spawn_failed(struct err *err, const struct child_spec *spec, const s
 
 /* --- start, signal, end --- */
 
-bool child_start(struct child *child, struct loop *loop, const struct child_spec *spec,
-                 void (*ended)(struct child *, struct child_end), struct err *err)
+bool child_start(struct child *child, struct loop *loop, const struct child_spec *spec, void (*ended)(struct child *, struct child_end),
+                 struct err *err)
 {
     char path[PATH_MAX], marker[CHILD_MARKER_SIZE];
     if (!child_marker(spec->name, marker))

@@ -31,7 +31,7 @@ struct family {
     char *marker; /* "name@instance"; NULL: everybody */
     pid_t main;   /* 0 once it is reaped */
     int signal;
-    bool waiting; /* for `gone` */
+    bool waiting;        /* for `gone` */
     struct known *known; /* by rising pid: the members of the last sweep, all of whom have had the signal */
     size_t known_count;
     struct watcher *watchers; /* WATCHERS of them, made when first needed */

@@ -14,12 +14,12 @@ enum { SLICE = 256, FIRST_BUCKETS = 64 };
 
 static struct {
     struct loop *loop;
-    struct timer again;             /* a slice was full: the rest comes in the next turn */
+    struct timer again; /* a slice was full: the rest comes in the next turn */
     struct child *first_buckets[FIRST_BUCKETS];
-    struct child **buckets;         /* NULL: first_buckets. Grows when it can; else its chains do */
+    struct child **buckets; /* NULL: first_buckets. Grows when it can; else its chains do */
     size_t bucket_count, count;
     struct child *ended, **ended_last; /* reaped, not told yet, in order */
-    int children;                   /* our list of children in /proc, kept open for the day when no descriptor is left */
+    int children;                      /* our list of children in /proc, kept open for the day when no descriptor is left */
     unsigned long deaths, orphans;
     void (*batch)(void *argument);
     void *batch_argument;

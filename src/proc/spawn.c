@@ -218,8 +218,7 @@ static pid_t try_spawn(struct spawn *s, void *stack)
     if (s->error == 0)
         return pid;
     siginfo_t info;
-    while (sys.waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR) {
-    }
+    while (sys.waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR) {}
     if (s->pidfd >= 0)
         sys.close(s->pidfd);
     s->pidfd = -1;

@@ -16,22 +16,22 @@ struct spawn {
     /* in; everything is prepared before the clone */
     const char *path;
     char *const *argv, *const *envp;
-    const char *dir;              /* NULL: ours */
+    const char *dir; /* NULL: ours */
     int output;
     bool set_user;
     uid_t uid;
     gid_t gid;
     int nice;
-    const struct rlimit *nofile;  /* NULL: as it is */
+    const struct rlimit *nofile; /* NULL: as it is */
     bool die_with_us;
     pid_t us;
     /* spawn.c's own */
-    int slot;                     /* >=0: the table of descriptors is shared with us until close_range gives the child one of its own */
-    volatile bool still_shared;   /* it could not; the child has ended without touching it */
+    int slot;                   /* >=0: the table of descriptors is shared with us until close_range gives the child one of its own */
+    volatile bool still_shared; /* it could not; the child has ended without touching it */
     /* out */
-    int pidfd;                    /* -1 where the kernel gave none */
+    int pidfd;                       /* -1 where the kernel gave none */
     volatile enum spawn_stage stage; /* where it failed; volatile: written by the child */
-    volatile int error;           /* 0: the program runs */
+    volatile int error;              /* 0: the program runs */
 };
 
 /* The pid, or -1 with stage and error set and nothing left to reap. */

@@ -16,8 +16,8 @@
 enum { TEXTS_CEILING = 16 * 1024 * 1024, PROCESSES_CEILING = 4 * 1024 * 1024 };
 
 static struct {
-    int proc;             /* /proc itself, kept open; 0: not opened yet (0-2 are always taken) */
-    int spare;            /* given up when no descriptor is left, so that a stop works then, too */
+    int proc;  /* /proc itself, kept open; 0: not opened yet (0-2 are always taken) */
+    int spare; /* given up when no descriptor is left, so that a stop works then, too */
     bool never;
     struct sweep sweep;
     size_t room;
@@ -145,7 +145,8 @@ static bool add(pid_t pid)
     if (!read_stat(pid, p))
         return true;
     p->known_session = p->session > 0 && reaper_find(p->session) != NULL;
-    if (!p->known_session && !read_marker(p)) /* reading an environment may wait for a lock of that process: only where it tells something */
+    if (!p->known_session &&
+        !read_marker(p)) /* reading an environment may wait for a lock of that process: only where it tells something */
         return false;
     s->count++;
     return true;

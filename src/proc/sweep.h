@@ -11,10 +11,10 @@
 
 struct process {
     pid_t pid, parent, session;
-    uint64_t start;   /* in ticks since boot: with the pid it names one process for ever */
-    int parent_index; /* in the list; -1: not there */
+    uint64_t start;     /* in ticks since boot: with the pid it names one process for ever */
+    int parent_index;   /* in the list; -1: not there */
     bool known_session; /* it is in the session of a living child of child.c, so there is no question whose it is */
-    uint32_t marker;  /* offset into texts of "name@instance"; 0: none, or not readable */
+    uint32_t marker;    /* offset into texts of "name@instance"; 0: none, or not readable */
 };
 
 struct sweep {

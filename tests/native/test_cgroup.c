@@ -17,7 +17,7 @@ static const struct {
     int64_t oom_kills, used;
 } cases[] = {
     {"v2-docker", 2, 2 * GIB, 1.5, 3, 100 * MIB},
-    {"v2-slices", 2, 4 * GIB, 2.5, 0, 4096},      /* the least of all levels; three CPUs in the set, 2.5 in the slice */
+    {"v2-slices", 2, 4 * GIB, 2.5, 0, 4096}, /* the least of all levels; three CPUs in the set, 2.5 in the slice */
     {"v2-unlimited", 2, -1, 8, -1, 1},
     {"v2-outside", 2, 1 * GIB, 4, -1, -1},
     {"v1-docker", 1, 512 * MIB, 0.5, 2, 70 * MIB},

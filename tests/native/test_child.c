@@ -216,8 +216,7 @@ static void may_name_its_own_user_without_privilege(void **unused)
     waitpid(pid, &status, 0);
     assert_int_equal(status, 0);
     reaper_run(); /* its orphan */
-    while (waitpid(-1, NULL, 0) > 0) {
-    }
+    while (waitpid(-1, NULL, 0) > 0) {}
 }
 
 static void finds_the_program_in_the_path_of_the_child(void **unused)
@@ -361,7 +360,8 @@ static void survives_each_failing_call_of_a_start(void **unused)
     const struct {
         enum fault_call call;
         int error;
-    } faults[] = {{FAULT_SPAWN, EAGAIN}, {FAULT_SPAWN, EMFILE}, {FAULT_WAITID, EINTR}, {FAULT_PIDFD_SEND_SIGNAL, EPERM}, {FAULT_KILL, ESRCH}, {FAULT_FCNTL, EMFILE}};
+    } faults[] = {{FAULT_SPAWN, EAGAIN}, {FAULT_SPAWN, EMFILE}, {FAULT_WAITID, EINTR}, {FAULT_PIDFD_SEND_SIGNAL, EPERM},
+                  {FAULT_KILL, ESRCH},   {FAULT_FCNTL, EMFILE}};
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         for (struct fault f = fault_sweep(faults[i].call, faults[i].error); fault_next(&f);) {
             struct err err = {0};

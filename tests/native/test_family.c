@@ -61,8 +61,7 @@ static void start(struct one *one, const char *name, const char *program, ...)
     char *argv[16] = {(char *)(uintptr_t)program}, marker[CHILD_MARKER_SIZE];
     va_list more;
     va_start(more, program);
-    for (int i = 1; (argv[i] = va_arg(more, char *)); i++) {
-    }
+    for (int i = 1; (argv[i] = va_arg(more, char *)); i++) {}
     va_end(more);
     memset(one, 0, sizeof *one);
     int pipe_fds[2];
@@ -404,7 +403,8 @@ static void children_born_meanwhile_are_asked_too(void **unused)
     (void)unused;
     /* On TERM it starts one more, in a session of its own, and leaves. */
     start(&a, "a", "/bin/sh", "-c",
-          "trap 'setsid \"$1\" note \"$0/late\" say late wait note \"$0/late-asked\" & sleep 0; exit 0' TERM; echo ready; while :; do sleep 0.05; done",
+          "trap 'setsid \"$1\" note \"$0/late\" say late wait note \"$0/late-asked\" & sleep 0; exit 0' TERM; echo ready; while :; do "
+          "sleep 0.05; done",
           folder, test_program("puppet"), NULL);
     await_line(&a);
     family_signal(a.family, a.child.pid, SIGTERM);
@@ -586,7 +586,10 @@ static void leaves_nobody_whichever_call_fails(void **unused)
     const struct {
         enum fault_call call;
         int error;
-    } faults[] = {{FAULT_PIDFD_OPEN, ENOSYS}, {FAULT_PIDFD_OPEN, EMFILE}, {FAULT_PIDFD_SEND_SIGNAL, EPERM}, {FAULT_OPEN, EMFILE},
+    } faults[] = {{FAULT_PIDFD_OPEN, ENOSYS},
+                  {FAULT_PIDFD_OPEN, EMFILE},
+                  {FAULT_PIDFD_SEND_SIGNAL, EPERM},
+                  {FAULT_OPEN, EMFILE},
                   {FAULT_EPOLL_CTL, ENOSPC}};
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         for (struct fault f = fault_sweep(faults[i].call, faults[i].error); f.nth < 12 && fault_next(&f);) {

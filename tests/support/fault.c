@@ -23,9 +23,9 @@ static bool fails(enum fault_call call)
     return true;
 }
 
-#define WRAP(type, name, CALL, parameters, arguments)        \
-    static type faulty_##name parameters                     \
-    {                                                        \
+#define WRAP(type, name, CALL, parameters, arguments)          \
+    static type faulty_##name parameters                       \
+    {                                                          \
         return fails(FAULT_##CALL) ? -1 : real.name arguments; \
     }
 
@@ -42,11 +42,13 @@ WRAP(int, connect, CONNECT, (int fd, const struct sockaddr *to, socklen_t length
 WRAP(int, accept4, ACCEPT4, (int fd, struct sockaddr *from, socklen_t *length, int flags), (fd, from, length, flags))
 WRAP(int, epoll_create1, EPOLL_CREATE1, (int flags), (flags))
 WRAP(int, epoll_ctl, EPOLL_CTL, (int epoll, int operation, int fd, struct epoll_event *event), (epoll, operation, fd, event))
-WRAP(int, epoll_wait, EPOLL_WAIT, (int epoll, struct epoll_event *events, int count, int64_t timeout_ns), (epoll, events, count, timeout_ns))
+WRAP(int, epoll_wait, EPOLL_WAIT, (int epoll, struct epoll_event *events, int count, int64_t timeout_ns),
+     (epoll, events, count, timeout_ns))
 WRAP(int, eventfd, EVENTFD, (unsigned initial, int flags), (initial, flags))
 WRAP(int, signalfd, SIGNALFD, (int fd, const sigset_t *set, int flags), (fd, set, flags))
 WRAP(int, timerfd_create, TIMERFD_CREATE, (int clock, int flags), (clock, flags))
-WRAP(pid_t, spawn, SPAWN, (int (*child)(void *), void *stack, int flags, void *argument, int *pidfd), (child, stack, flags, argument, pidfd))
+WRAP(pid_t, spawn, SPAWN, (int (*child)(void *), void *stack, int flags, void *argument, int *pidfd),
+     (child, stack, flags, argument, pidfd))
 WRAP(int, pidfd_open, PIDFD_OPEN, (pid_t pid, unsigned flags), (pid, flags))
 WRAP(int, pidfd_send_signal, PIDFD_SEND_SIGNAL, (int pidfd, int signal, siginfo_t *info, unsigned flags), (pidfd, signal, info, flags))
 WRAP(int, kill, KILL, (pid_t pid, int signal), (pid, signal))
@@ -116,8 +118,11 @@ int fault_hits(enum fault_call call)
 const char *fault_name(enum fault_call call)
 {
     static const char *const names[FAULT_CALLS] = {
-        "open", "read", "write", "pipe2", "fcntl", "rename", "unlink", "fsync", "socket", "connect", "accept4", "epoll_create1",
-        "epoll_ctl", "epoll_wait", "eventfd", "signalfd", "timerfd_create", "spawn", "pidfd_open", "pidfd_send_signal", "kill", "waitid",
+        "open",     "read",           "write",     "pipe2",      "fcntl",
+        "rename",   "unlink",         "fsync",     "socket",     "connect",
+        "accept4",  "epoll_create1",  "epoll_ctl", "epoll_wait", "eventfd",
+        "signalfd", "timerfd_create", "spawn",     "pidfd_open", "pidfd_send_signal",
+        "kill",     "waitid",
     };
     return names[call];
 }

@@ -44,8 +44,7 @@ static int pipe_without_reader(bool full)
     }
     char block[4096] = {0};
     fcntl(fds[1], F_SETFL, O_NONBLOCK);
-    while (write(fds[1], block, sizeof block) > 0) {
-    }
+    while (write(fds[1], block, sizeof block) > 0) {}
     fcntl(fds[1], F_SETFL, 0);
     return fds[1]; /* the reading end stays open in us under a number that nobody knows */
 }
@@ -54,7 +53,8 @@ static void connect_output(enum node_output kind, int output)
 {
     if (dup2(output, 1) < 0 || dup2(output, 2) < 0)
         refuse("dup2");
-    int dead = kind == NODE_OUTPUT_PIPE || kind == NODE_CLOSED ? -1 : pipe_without_reader(kind == NODE_STDERR_FULL || kind == NODE_ALL_FULL);
+    int dead =
+        kind == NODE_OUTPUT_PIPE || kind == NODE_CLOSED ? -1 : pipe_without_reader(kind == NODE_STDERR_FULL || kind == NODE_ALL_FULL);
     if (dead >= 0 && (dup2(dead, 2) < 0 || ((kind == NODE_ALL_BROKEN || kind == NODE_ALL_FULL) && dup2(dead, 1) < 0)))
         refuse("dup2");
     if (dead > 2)
@@ -100,7 +100,8 @@ static void in_namespaces(const struct node_options *o, bool own_users, int read
 static void run_program(const struct node_options *o, const char *folder, int output)
 {
     char profiles[PATH_MAX + 32], state[PATH_MAX + 32];
-    char *environment[32] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PROFILE=test", profiles, state, "ASAN_OPTIONS=detect_leaks=0"};
+    char *environment[32] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PROFILE=test", profiles, state,
+                             "ASAN_OPTIONS=detect_leaks=0"};
     int count = 5;
     snprintf(profiles, sizeof profiles, "APPLIANCE_PROFILES=%s", folder);
     snprintf(state, sizeof state, "STATE_DIR=%s/state", folder);
@@ -246,15 +247,15 @@ static const char *last_of(const struct node *n)
     return n->length > 6000 ? n->text + n->length - 6000 : n->text;
 }
 
-#define AWAIT(n, condition, ...)                                                                              \
-    do {                                                                                                      \
-        int64_t limit_ = clock_ns() + LIMIT_S * NS_PER_S;                                                     \
-        for (look(n); !(condition); breathe(n))                                                               \
-            if (clock_ns() > limit_ || ((n)->ended && (look(n), !(condition)))) {                             \
-                print_error("--- what it printed:\n%s---\n", last_of(n));                                     \
-                print_error(__VA_ARGS__);                                                                     \
-                fail_msg("%s", (n)->ended ? " - but the program had ended" : " - waited too long");           \
-            }                                                                                                 \
+#define AWAIT(n, condition, ...)                                                                    \
+    do {                                                                                            \
+        int64_t limit_ = clock_ns() + LIMIT_S * NS_PER_S;                                           \
+        for (look(n); !(condition); breathe(n))                                                     \
+            if (clock_ns() > limit_ || ((n)->ended && (look(n), !(condition)))) {                   \
+                print_error("--- what it printed:\n%s---\n", last_of(n));                           \
+                print_error(__VA_ARGS__);                                                           \
+                fail_msg("%s", (n)->ended ? " - but the program had ended" : " - waited too long"); \
+            }                                                                                       \
     } while (0)
 
 int node_times(const struct node *n, const char *text)
@@ -421,8 +422,8 @@ bool node_signal_inner(const struct node *n, pid_t inner, int signal)
 int node_command(struct node *n, const char *words)
 {
     char *command;
-    if (asprintf(&command, "STATE_DIR='%s/state' ASAN_OPTIONS=detect_leaks=0 timeout 60 '%s' %s > '%s/command' 2>&1", n->folder, program(), words,
-                 n->folder) < 0)
+    if (asprintf(&command, "STATE_DIR='%s/state' ASAN_OPTIONS=detect_leaks=0 timeout 60 '%s' %s > '%s/command' 2>&1", n->folder, program(),
+                 words, n->folder) < 0)
         return -1;
     int status = system(command);
     free(command);

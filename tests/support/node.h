@@ -16,31 +16,32 @@ enum node_kind {
     NODE_KINDS
 };
 enum node_output {
-    NODE_OUTPUT_PIPE,        /* 1 and 2 are one pipe that the test reads */
-    NODE_STDERR_BROKEN,      /* 2 is a pipe whose reader is gone */
-    NODE_STDERR_FULL,        /* 2 is a pipe that is full, and nobody reads it */
-    NODE_ALL_BROKEN, NODE_ALL_FULL, /* 1 as well */
-    NODE_CLOSED,             /* 0-2 are closed */
+    NODE_OUTPUT_PIPE,   /* 1 and 2 are one pipe that the test reads */
+    NODE_STDERR_BROKEN, /* 2 is a pipe whose reader is gone */
+    NODE_STDERR_FULL,   /* 2 is a pipe that is full, and nobody reads it */
+    NODE_ALL_BROKEN,
+    NODE_ALL_FULL, /* 1 as well */
+    NODE_CLOSED,   /* 0-2 are closed */
 };
 
 struct node_options {
     enum node_kind kind;
     enum node_output output;
-    const char *services;    /* Lua: what stands between the braces of `services = { ... }` of its profile */
-    char *const *environment;/* added to PATH, PROFILE, APPLIANCE_PROFILES, STATE_DIR; NULL: nothing */
+    const char *services;            /* Lua: what stands between the braces of `services = { ... }` of its profile */
+    char *const *environment;        /* added to PATH, PROFILE, APPLIANCE_PROFILES, STATE_DIR; NULL: nothing */
     struct rlimit nofile, processes; /* rlim_cur 0: as ours */
-    bool as_nobody;          /* NODE_PLAIN: a uid that nobody else uses, where the test is root: its limit of processes counts just ours */
-    bool leave_signals;      /* blocked and ignored as a careless starter leaves them */
+    bool as_nobody;     /* NODE_PLAIN: a uid that nobody else uses, where the test is root: its limit of processes counts just ours */
+    bool leave_signals; /* blocked and ignored as a careless starter leaves them */
 };
 
 struct node {
-    pid_t pid;      /* as the test sees it */
-    char *folder;   /* scratch; the profile is in it, and state/ */
-    int output;     /* -1: nobody reads */
-    char *text;     /* what it has printed, ended by a zero */
+    pid_t pid;    /* as the test sees it */
+    char *folder; /* scratch; the profile is in it, and state/ */
+    int output;   /* -1: nobody reads */
+    char *text;   /* what it has printed, ended by a zero */
     size_t length, capacity;
     bool ended;
-    int status;     /* as waitpid gives it, once ended */
+    int status;          /* as waitpid gives it, once ended */
     int64_t executed_ns; /* when exec had happened */
 };
 

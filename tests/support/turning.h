@@ -15,14 +15,14 @@
 
 enum { TURNING_LIMIT_S = 20, PATIENCE_MS = 10 };
 
-#define TURN_UNTIL(loop, condition)                                                                                   \
-    do {                                                                                                              \
-        int64_t limit_ = clock_ns() + TURNING_LIMIT_S * NS_PER_S;                                                     \
-        while (!(condition)) {                                                                                        \
-            if (clock_ns() > limit_)                                                                                  \
-                fail_msg("waited %d s for: %s", TURNING_LIMIT_S, #condition);                                         \
-            loop_turn(loop, clock_ns() + PATIENCE_MS * NS_PER_MS, NULL);                                              \
-        }                                                                                                             \
+#define TURN_UNTIL(loop, condition)                                           \
+    do {                                                                      \
+        int64_t limit_ = clock_ns() + TURNING_LIMIT_S * NS_PER_S;             \
+        while (!(condition)) {                                                \
+            if (clock_ns() > limit_)                                          \
+                fail_msg("waited %d s for: %s", TURNING_LIMIT_S, #condition); \
+            loop_turn(loop, clock_ns() + PATIENCE_MS * NS_PER_MS, NULL);      \
+        }                                                                     \
     } while (0)
 
 /* A fresh temporary folder; remove it with scratch_free, which takes everything in it along. */

@@ -30,7 +30,8 @@ static void runs_a_service_and_stops_it_on_term_and_int(void **unused)
     (void)unused;
     for (enum node_kind kind = 0; kind < NODE_KINDS; kind++)
         for (int i = 0; i < 2; i++) {
-            struct node *n = start(kind, "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'wait', 'note', folder .. 'ended' } }");
+            struct node *n =
+                start(kind, "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'wait', 'note', folder .. 'ended' } }");
             node_await(n, "I am up");
             assert_int_equal(node_members(n, NULL), 1);
             int64_t before = clock_ns();
@@ -70,8 +71,7 @@ static void honours_term_from_its_first_moment(void **unused)
                 fail_msg("TERM is never blocked");
         int64_t taken = clock_ns() - n->executed_ns;
         least = taken < least ? taken : least;
-        for (int64_t until = clock_ns() + round * NS_PER_MS / 4; clock_ns() < until;) {
-        }
+        for (int64_t until = clock_ns() + round * NS_PER_MS / 4; clock_ns() < until;) {}
         node_signal(n, SIGTERM);
         assert_clean_end(n, 0);
     }
@@ -83,7 +83,8 @@ static void stops_during_start_at_once(void **unused)
 {
     (void)unused;
     /* b waits for what never becomes ready, c has just been started. */
-    struct node *n = start(NODE_PID1, "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'hang' }, ready = { kind = 'line', has = 'never' } },\n"
+    struct node *n = start(NODE_PID1, "service { name = 'a', command = { " PUPPET
+                                      "'say', 'I am up', 'hang' }, ready = { kind = 'line', has = 'never' } },\n"
                                       "service { name = 'b', command = { " PUPPET "'hang' }, after = { a = 'ready' } },\n"
                                       "service { name = 'c', command = { " PUPPET "'hang' }, after = { a = 'started' } }");
     node_await(n, "I am up");
@@ -113,9 +114,10 @@ static void a_second_term_hurries(void **unused)
 {
     (void)unused;
     char *environment[] = {"STOP_TIMEOUT=50s", NULL};
-    struct node *n = node_start(NULL, &(struct node_options){.environment = environment,
-                                                            .services = "service { name = 'a', command = { " PUPPET
-                                                                        "'ignore', '15', 'say', 'I am up', 'hang' }, stop = { grace = 50 } }"});
+    struct node *n =
+        node_start(NULL, &(struct node_options){.environment = environment,
+                                                .services = "service { name = 'a', command = { " PUPPET
+                                                            "'ignore', '15', 'say', 'I am up', 'hang' }, stop = { grace = 50 } }"});
     node_await(n, "I am up");
     int64_t before = clock_ns();
     node_signal(n, SIGTERM);
@@ -131,10 +133,13 @@ static void the_whole_stop_ends_within_its_budget(void **unused)
     (void)unused;
     char *environment[] = {"STOP_TIMEOUT=2s", NULL};
     /* Three levels, none of which reacts; one of them is frozen, and one in an uninterruptible sleep. */
-    struct node *n = node_start(NULL, &(struct node_options){.environment = environment,
-                                                            .services = "service { name = 'a', command = { " PUPPET "'ignore', '15', 'say', 'up 1', 'hang' } },\n"
-                                                                        "service { name = 'b', command = { " PUPPET "'ignore', '15', 'say', 'up 2', 'stop' }, after = { a = 'started' } },\n"
-                                                                        "service { name = 'c', command = { " PUPPET "'ignore', '15', 'say', 'up 3', 'vfork' }, after = { b = 'started' } }"});
+    struct node *n = node_start(
+        NULL, &(struct node_options){.environment = environment,
+                                     .services = "service { name = 'a', command = { " PUPPET "'ignore', '15', 'say', 'up 1', 'hang' } },\n"
+                                                 "service { name = 'b', command = { " PUPPET
+                                                 "'ignore', '15', 'say', 'up 2', 'stop' }, after = { a = 'started' } },\n"
+                                                 "service { name = 'c', command = { " PUPPET
+                                                 "'ignore', '15', 'say', 'up 3', 'vfork' }, after = { b = 'started' } }"});
     node_await(n, "up 1");
     node_await(n, "up 2");
     node_await(n, "up 3");
@@ -150,7 +155,8 @@ static void the_whole_stop_ends_within_its_budget(void **unused)
 static void a_frozen_child_hears_the_term(void **unused)
 {
     (void)unused;
-    struct node *n = start(NODE_PID1, "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'wait', 'note', folder .. 'ended' } }");
+    struct node *n =
+        start(NODE_PID1, "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'wait', 'note', folder .. 'ended' } }");
     node_await(n, "I am up");
     assert_int_equal(node_signal_members(n, "puppet", SIGSTOP), 1);
     node_signal(n, SIGTERM);
@@ -163,8 +169,10 @@ static void children_start_with_clean_signals_whatever_we_were_given(void **unus
 {
     (void)unused;
     for (enum node_kind kind = 0; kind < NODE_KINDS; kind++) {
-        struct node *n = node_start(NULL, &(struct node_options){.kind = kind, .leave_signals = true,
-                                                                .services = "service { name = 'a', command = { programs .. 'report', 'wait' } }"});
+        struct node *n =
+            node_start(NULL, &(struct node_options){.kind = kind,
+                                                    .leave_signals = true,
+                                                    .services = "service { name = 'a', command = { programs .. 'report', 'wait' } }"});
         node_await(n, "end");
         node_await(n, "SigBlk=0000000000000000");
         node_await(n, "SigIgn=0000000000000000");
@@ -195,7 +203,8 @@ static void a_critical_service_that_gives_up_ends_it_with_1(void **unused)
 {
     (void)unused;
     struct node *n = start(NODE_PID1, "service { name = 'a', command = { " PUPPET "'hang' } },\n"
-                                      "service { name = 'b', command = { " PUPPET "'exit', '3' }, critical = true, backoff = { min = 0.01, max = 0.02, give_up = 3 } }");
+                                      "service { name = 'b', command = { " PUPPET
+                                      "'exit', '3' }, critical = true, backoff = { min = 0.01, max = 0.02, give_up = 3 } }");
     assert_int_equal(node_await_end(n), 1);
     const char *last = n->text + n->length - 1;
     while (last > n->text && last[-1] != '\n')
@@ -235,8 +244,9 @@ static void a_crashed_service_is_started_again(void **unused)
 static void when_it_is_killed_as_an_ordinary_process_its_services_die_too(void **unused)
 {
     (void)unused;
-    struct node *n = start(NODE_PLAIN, "service { name = 'a', command = { " PUPPET "'note', folder .. 'a', 'say', 'up 1', 'hang' } },\n"
-                                       "service { name = 'b', command = { " PUPPET "'note', folder .. 'b', 'ignore', '15', 'say', 'up 2', 'hang' } }");
+    struct node *n =
+        start(NODE_PLAIN, "service { name = 'a', command = { " PUPPET "'note', folder .. 'a', 'say', 'up 1', 'hang' } },\n"
+                          "service { name = 'b', command = { " PUPPET "'note', folder .. 'b', 'ignore', '15', 'say', 'up 2', 'hang' } }");
     node_await(n, "up 1");
     node_await(n, "up 2");
     pid_t pids[] = {(pid_t)atoi(scratch_read(n->folder, "a")), (pid_t)atoi(scratch_read(n->folder, "b"))};

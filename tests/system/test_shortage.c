@@ -21,17 +21,24 @@ static void works_on_whatever_its_own_output_is(void **unused)
     static const struct {
         enum node_output output;
         const char *name;
-    } outputs[] = {{NODE_STDERR_BROKEN, "stderr broken"}, {NODE_STDERR_FULL, "stderr full"}, {NODE_ALL_BROKEN, "both broken"},
-                   {NODE_ALL_FULL, "both full"},          {NODE_CLOSED, "0-2 closed"}};
+    } outputs[] = {{NODE_STDERR_BROKEN, "stderr broken"},
+                   {NODE_STDERR_FULL, "stderr full"},
+                   {NODE_ALL_BROKEN, "both broken"},
+                   {NODE_ALL_FULL, "both full"},
+                   {NODE_CLOSED, "0-2 closed"}};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         for (enum node_kind kind = 0; kind < NODE_KINDS; kind++) {
             /* b makes it talk: it crashes time and again, and floods its output. */
-            struct node *n = node_start(NULL, &(struct node_options){
-                                                  .kind = kind,
-                                                  .output = outputs[i].output,
-                                                  .services = "service { name = 'a', command = { " PUPPET "'note', folder .. 'up', 'wait', 'note', folder .. 'ended' } },\n"
-                                                              "service { name = 'b', command = { '/bin/sh', '-c', 'seq 20000; exit 1' }, backoff = { min = 0.01, max = 0.02 } },\n"
-                                                              "service { name = 'c', command = { " PUPPET "'linger', '300', 'note', folder .. 'late', 'wait' }, after = { a = 'started' } }"});
+            struct node *n = node_start(
+                NULL,
+                &(struct node_options){.kind = kind,
+                                       .output = outputs[i].output,
+                                       .services = "service { name = 'a', command = { " PUPPET
+                                                   "'note', folder .. 'up', 'wait', 'note', folder .. 'ended' } },\n"
+                                                   "service { name = 'b', command = { '/bin/sh', '-c', 'seq 20000; exit 1' }, backoff = { "
+                                                   "min = 0.01, max = 0.02 } },\n"
+                                                   "service { name = 'c', command = { " PUPPET
+                                                   "'linger', '300', 'note', folder .. 'late', 'wait' }, after = { a = 'started' } }"});
             node_await_file(n, "up");
             node_await_file(n, "late");
             assert_int_equal(kill(n->pid, 0), 0);
@@ -53,14 +60,16 @@ static char *fifty(const char *command)
     static char services[32768];
     size_t length = 0;
     for (int i = 0; i < 50; i++)
-        length += (size_t)snprintf(services + length, sizeof services - length, "service { name = 's%d', command = { %s } },\n", i, command);
+        length +=
+            (size_t)snprintf(services + length, sizeof services - length, "service { name = 's%d', command = { %s } },\n", i, command);
     return services;
 }
 
 static void fifty_services_run_although_the_soft_limit_is_64(void **unused)
 {
     (void)unused;
-    struct node *n = node_start(NULL, &(struct node_options){.nofile = {.rlim_cur = 64, .rlim_max = 4096}, .services = fifty("programs .. 'report', 'wait'")});
+    struct node *n = node_start(
+        NULL, &(struct node_options){.nofile = {.rlim_cur = 64, .rlim_max = 4096}, .services = fifty("programs .. 'report', 'wait'")});
     node_await_times(n, "| end", 50);
     assert_int_equal(node_times(n, "nofile=64"), 50); /* ours is raised, theirs is not */
     assert_int_equal(node_times(n, "descriptors=3"), 50);
@@ -73,7 +82,8 @@ static void too_few_descriptors_are_said_and_everything_still_stops(void **unuse
 {
     (void)unused;
     /* 64 and not a single one more: not all fifty can run. Whoever runs is looked after, and the reason is told. */
-    struct node *n = node_start(NULL, &(struct node_options){.nofile = {.rlim_cur = 64, .rlim_max = 64}, .services = fifty(PUPPET "'say', 'is up', 'hang'")});
+    struct node *n = node_start(
+        NULL, &(struct node_options){.nofile = {.rlim_cur = 64, .rlim_max = 64}, .services = fifty(PUPPET "'say', 'is up', 'hang'")});
     if (!node_await_any(n, (const char *const[]){"open files", "descriptors", NULL}))
         fail_msg("not a word about descriptors:\n%s", n->text);
     if (!n->ended)
@@ -108,9 +118,9 @@ static void services_come_up_when_fork_works_again(void **unused)
         }
     close(gate[0]);
     struct node *n = node_start(NULL, &(struct node_options){.kind = NODE_PLAIN,
-                                                            .as_nobody = true,
-                                                            .processes = {.rlim_cur = 70, .rlim_max = 70},
-                                                            .services = fifty(PUPPET "'say', 'is up', 'wait'")});
+                                                             .as_nobody = true,
+                                                             .processes = {.rlim_cur = 70, .rlim_max = 70},
+                                                             .services = fifty(PUPPET "'say', 'is up', 'wait'")});
     bool held_up = node_await_any(n, (const char *const[]){"fork: EAGAIN", NULL});
     close(gate[1]);
     int64_t before = clock_ns();
@@ -139,7 +149,8 @@ static void a_thousand_services_start_and_stop(void **unused)
     char *services = malloc(256 * 1024);
     size_t length = 0;
     for (int i = 0; i < 1000; i++)
-        length += (size_t)snprintf(services + length, 256 * 1024 - length, "service { name = 's%d', command = { " PUPPET "'wait' } },\n", i);
+        length +=
+            (size_t)snprintf(services + length, 256 * 1024 - length, "service { name = 's%d', command = { " PUPPET "'wait' } },\n", i);
     int64_t before = clock_ns();
     struct node *n = node_start(NULL, &(struct node_options){.services = services, .nofile = {.rlim_cur = 8192, .rlim_max = 8192}});
     free(services);
@@ -180,7 +191,9 @@ static void a_kill_for_memory_is_named(void **unused)
         write_text(group, "memory.swap.max", "0");
     char pid[16], services[512];
     /* The service itself waits until the node is in the group, then eats. */
-    snprintf(services, sizeof services, "service { name = 'a', command = { '/bin/sh', '-c', 'while [ ! -e \"$0/go\" ]; do sleep 0.02; done; exec \"$1\" eat 500', folder, programs .. 'puppet' }, critical = false }");
+    snprintf(services, sizeof services,
+             "service { name = 'a', command = { '/bin/sh', '-c', 'while [ ! -e \"$0/go\" ]; do sleep 0.02; done; exec \"$1\" eat 500', "
+             "folder, programs .. 'puppet' }, critical = false }");
     pid_t self = fork(); /* this one moves into the group, and its node with it */
     if (self == 0) {
         snprintf(pid, sizeof pid, "%d", (int)getpid());
@@ -199,8 +212,7 @@ static void a_kill_for_memory_is_named(void **unused)
     }
     int status;
     waitpid(self, &status, 0);
-    for (int64_t limit = clock_ns() + 10 * NS_PER_S; rmdir(group) < 0 && errno == EBUSY && clock_ns() < limit;) {
-    }
+    for (int64_t limit = clock_ns() + 10 * NS_PER_S; rmdir(group) < 0 && errno == EBUSY && clock_ns() < limit;) {}
     assert_int_equal(status, 0);
 }
 

@@ -75,8 +75,9 @@ static void a_member_that_ignores_term_is_killed_after_the_grace(void **unused)
 {
     (void)unused;
     for (enum node_kind kind = 0; kind < NODE_KINDS; kind++) {
-        struct node *n = start(kind, "service { name = 'five', command = { " FAMILY ", 'daemon=ignore', 'pg=ignore' }, stop = { grace = 0.5 } },\n"
-                                     "service { name = 'other', command = { " PUPPET "'hang' } }");
+        struct node *n =
+            start(kind, "service { name = 'five', command = { " FAMILY ", 'daemon=ignore', 'pg=ignore' }, stop = { grace = 0.5 } },\n"
+                        "service { name = 'other', command = { " PUPPET "'hang' } }");
         node_await(n, "five | ready");
         assert_int_equal(node_command(n, "stop five"), 0);
         node_await(n, "five: stopped");

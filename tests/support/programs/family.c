@@ -46,8 +46,7 @@ static void live(const char *role)
             continue;
         note(role, "asked");
         struct timespec pause = {.tv_sec = atol(how) / 1000, .tv_nsec = atol(how) % 1000 * 1000000};
-        while (nanosleep(&pause, &pause) < 0 && errno == EINTR) {
-        }
+        while (nanosleep(&pause, &pause) < 0 && errno == EINTR) {}
         note(role, "finished");
         _exit(0);
     }
@@ -91,8 +90,7 @@ int main(int count, char **arguments)
     member("daemon", ready[1], 1, 1);
     close(ready[1]);
     char there;
-    while (read(ready[0], &there, 1) == 1) {
-    }
+    while (read(ready[0], &there, 1) == 1) {}
     note("main", "up");
     puts("ready");
     fflush(stdout);

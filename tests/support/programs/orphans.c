@@ -46,8 +46,7 @@ int main(int count, char **arguments)
                     char end;
                     if (burst) {
                         close(gate[1]);
-                        while (read(gate[0], &end, 1) > 0) {
-                        }
+                        while (read(gate[0], &end, 1) > 0) {}
                     } else if (stay) {
                         for (;;)
                             pause();

@@ -16,8 +16,7 @@
 static void linger(long ms)
 {
     struct timespec pause_for = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    while (nanosleep(&pause_for, &pause_for) < 0 && errno == EINTR) {
-    }
+    while (nanosleep(&pause_for, &pause_for) < 0 && errno == EINTR) {}
 }
 
 static void note(const char *path)
@@ -26,7 +25,8 @@ static void note(const char *path)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
-    if (fd < 0 || write(fd, text, (size_t)snprintf(text, sizeof text, "%d %lld\n", (int)getpid(), now.tv_sec * 1000000LL + now.tv_nsec / 1000)) < 0)
+    if (fd < 0 ||
+        write(fd, text, (size_t)snprintf(text, sizeof text, "%d %lld\n", (int)getpid(), now.tv_sec * 1000000LL + now.tv_nsec / 1000)) < 0)
         _exit(99);
     close(fd);
 }
@@ -73,8 +73,7 @@ int main(int count, char **arguments)
                 memory[at] = (char)at;
             i++;
         } else if (strcmp(word, "wait") == 0) {
-            while (sigwaitinfo(&term, NULL) < 0) {
-            }
+            while (sigwaitinfo(&term, NULL) < 0) {}
         } else if (strcmp(word, "abort") == 0) {
             abort();
         } else if (strcmp(word, "stop") == 0) {
