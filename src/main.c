@@ -3,6 +3,7 @@
 #include "appliance/child.h"
 #include "appliance/inside.h"
 #include "appliance/log.h"
+#include "appliance/pool.h"
 #include "appliance/program.h"
 #include "appliance/signals.h"
 
@@ -14,8 +15,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-enum { LUA_CEILING = 256 << 20 }; /* bytes; what a runaway profile may take before Lua says "not enough memory" */
 
 /* Whoever started us may have closed these; a descriptor of ours must never become somebody's stdout. */
 static void open_standard_descriptors(void)
@@ -37,26 +36,6 @@ static void raise_descriptor_limit(void)
     child_set_nofile(&limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static size_t lua_bytes;
-
-static void *allocate(void *unused, void *block, size_t old_size, size_t new_size)
-{
-    (void)unused;
-    if (!block)
-        old_size = 0; /* a kind of object then, says the manual */
-    if (new_size == 0) {
-        free(block);
-        lua_bytes -= old_size;
-        return NULL;
-    }
-    if (new_size > old_size && lua_bytes + (new_size - old_size) > LUA_CEILING)
-        return NULL;
-    void *moved = realloc(block, new_size);
-    if (moved)
-        lua_bytes += new_size - old_size;
-    return moved;
 }
 
 static void set_path(lua_State *L, const char *field, const char *format, const char *directory)
@@ -103,7 +82,7 @@ static lua_State *open_lua(void)
         {LUA_UTF8LIBNAME, luaopen_utf8},    {LUA_OSLIBNAME, luaopen_os},        {LUA_IOLIBNAME, luaopen_io},
         {LUA_DBLIBNAME, luaopen_debug},
     };
-    lua_State *L = lua_newstate(allocate, NULL);
+    lua_State *L = lua_newstate(pool_allocate, NULL);
     if (!L)
         return NULL;
     lua_atpanic(L, at_panic);

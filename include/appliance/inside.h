@@ -6,6 +6,5 @@
 #include <lua.h>
 
 void inside_preload(lua_State *);
-void inside_forget(void); /* the start is over: the pages it read are given back */
 
 #endif

@@ -1,9 +1,9 @@
 #include "appliance/program.h"
 #include "appliance/bind.h"
 #include "appliance/deadline.h"
-#include "appliance/inside.h"
 #include "appliance/log.h"
 #include "appliance/output.h"
+#include "appliance/pool.h"
 #include "appliance/reaper.h"
 #include "appliance/signals.h"
 #include "appliance/supervise.h"
@@ -222,16 +222,13 @@ static int reload(lua_State *L)
     return task_await(L, &op->wait, reload_came);
 }
 
-void inside_forget(void) __attribute__((weak)); /* the program's alone: busted reads its modules from files */
-
 /* program.trim(): the start is over. Starts the collector, which main.c holds until here, and gives back what the start needed. */
 static int trim(lua_State *L)
 {
-    if (inside_forget)
-        inside_forget();
     lua_gc(L, LUA_GCRESTART);
     lua_gc(L, LUA_GCCOLLECT);
     lua_gc(L, LUA_GCCOLLECT);
+    pool_trim();
     malloc_trim(0);
     return 0;
 }

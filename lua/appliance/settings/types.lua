@@ -49,7 +49,7 @@ local binary = { b = 0, k = 10, m = 20, g = 30, t = 40, p = 50 }
 function types.size(text, def)
   local number, unit = text:match "^(%d+%.?%d*)%s*(%a*)$"
   local power = number and binary[unit == "" and (def.unit or "b") or unit:lower():match "^([bkmgtp])i?b?$"]
-  local bytes = power and tonumber(number) * 2.0 ^ power
+  local bytes = power and tonumber(number) * (1.0 * (1 << power))   -- not 2 ^ power, which is a call into libm
   if not bytes or bytes >= 2.0 ^ 62 then
     return nil, "is not a size: a number and its unit (k, m, g or t)", def.example or "2g"
   end
