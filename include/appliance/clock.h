@@ -11,6 +11,9 @@ int64_t clock_ns(void);      /* CLOCK_MONOTONIC: never jumps, stands still in su
 int64_t clock_boot_ns(void); /* CLOCK_BOOTTIME: counts suspend too; for leases, whose other side goes on counting */
 int64_t clock_wall_ms(void); /* since 1970; may jump */
 
+/* A time span as Lua has it: less than nothing (and what is no number) is 0, more than a century (math.huge) is about a century. */
+int64_t clock_span_ns(double seconds);
+
 enum { CLOCK_TEXT_SIZE = 32 };
 /* "2026-11-22T18:10:02.123Z" */
 void clock_text(char out[CLOCK_TEXT_SIZE], int64_t wall_ms);

@@ -26,6 +26,14 @@ int64_t clock_wall_ms(void)
     return read_clock(CLOCK_REALTIME) / NS_PER_MS;
 }
 
+int64_t clock_span_ns(double seconds)
+{
+    const double most = INT64_MAX / 2 / NS_PER_S; /* what is added to a point in time then can't overflow */
+    if (!(seconds > 0))
+        return 0;
+    return (int64_t)((seconds < most ? seconds : most) * NS_PER_S);
+}
+
 void clock_text(char out[CLOCK_TEXT_SIZE], int64_t wall_ms)
 {
     time_t seconds = (time_t)(wall_ms / 1000);

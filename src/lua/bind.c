@@ -1,4 +1,5 @@
 #include "appliance/bind.h"
+#include "appliance/clock.h"
 
 #include <lualib.h>
 #include <string.h>
@@ -118,7 +119,7 @@ bool bind_field_boolean(lua_State *L, int index, const char *name, bool otherwis
 
 int64_t bind_field_ms(lua_State *L, int index, const char *name, double otherwise_seconds)
 {
-    return (int64_t)(bind_field_number(L, index, name, otherwise_seconds) * 1000);
+    return clock_span_ns(bind_field_number(L, index, name, otherwise_seconds)) / NS_PER_MS;
 }
 
 int luaopen_appliance_core_task(lua_State *L);

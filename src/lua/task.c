@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #if LUA_VERSION_RELEASE_NUM >= 50406
 #define RESET_THREAD(co, from) lua_closethread(co, from)
@@ -29,6 +30,7 @@ struct task {
     int anchor;           /* registry reference while it lives */
     struct wait *waiting; /* what it waits for */
     struct task *next;    /* in the run queue */
+    unsigned long round;  /* in which it was queued */
     struct join *joiners;
     void (*ended)(void *, bool);
     void *ended_argument;
@@ -48,8 +50,9 @@ static struct {
     struct loop *loop;
     struct task *current;
     struct task *first, **last; /* run queue */
-    int count, closing;         /* closing: __close handlers of an ended task run, and must not wait */
-    int64_t budget_ns, resumed_ns;
+    unsigned long round;
+    int count, closing; /* closing: __close handlers of an ended task run, and must not wait */
+    int64_t budget_ns, resumed_ns, processor_ns; /* processor_ns: its time when the present task first computed for long; 0: not yet */
 } self = {.last = &self.first, .budget_ns = 2 * NS_PER_S};
 
 struct loop *task_loop(void)
@@ -72,6 +75,7 @@ int task_count(void)
 static void enqueue(struct task *t)
 {
     t->state = TASK_QUEUED;
+    t->round = self.round;
     t->next = NULL;
     *self.last = t;
     self.last = &t->next;
@@ -101,6 +105,24 @@ void wait_finish(struct wait *w)
     enqueue(t);
 }
 
+static int64_t processor_time_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * NS_PER_S + used.tv_nsec;
+}
+
+/* Has the task that runs computed for too long? Time that passed while we were stopped, frozen with our container, or kept from the
+ * processor by others is not its doing, so the processor's time decides; that costs a system call, which a short task never makes. */
+static bool is_over_budget(void)
+{
+    if (self.processor_ns == 0) {
+        self.processor_ns = processor_time_ns();
+        return false;
+    }
+    return clock_ns() - self.resumed_ns >= self.budget_ns && processor_time_ns() - self.processor_ns >= self.budget_ns;
+}
+
 /* Lua that computes without waiting holds up everything else. Yielding here, and closing the task in the scheduler, is what no
  * pcall can catch; under a C function that can't yield an error has to do. A coroutine inside the task is made to yield too:
  * whoever resumes it has a hook of its own. The hook never fires inside a C function: that is the watchdog's (deadline.h). */
@@ -108,7 +130,7 @@ static void look_at_clock(lua_State *L, lua_Debug *where)
 {
     (void)where;
     struct task *t = self.current;
-    if (!t || clock_ns() - self.resumed_ns < self.budget_ns)
+    if (!t || !is_over_budget())
         return;
     t->over_budget = true;
     if (lua_isyieldable(L))
@@ -148,6 +170,8 @@ struct task *task_start(lua_State *L, int arguments, const char *name)
     luaL_setmetatable(L, TASK);
     t->co = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
+    if (!lua_checkstack(t->co, arguments + 1))
+        luaL_error(L, "task %s: too many arguments (%d)", name ? name : "", arguments);
     lua_pushvalue(L, -1);
     t->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_insert(L, -(arguments + 2));
@@ -196,44 +220,94 @@ static void close_failed(lua_State *L, struct task *t)
     settle(L, t, true);
 }
 
-static void fail(lua_State *L, struct task *t)
+/* Nobody above the scheduler catches an error, so what may raise (memory, an error value's own __tostring) runs protected.
+ * `f` gets the task and pushes one value; without success that value is what it raised. Allocates nothing itself. */
+static bool protected(lua_State *L, struct task *t, lua_CFunction f)
 {
+    lua_pushcfunction(L, f);
+    lua_pushlightuserdata(L, t);
+    return lua_pcall(L, 1, 1, 0) == LUA_OK;
+}
+
+/* The innermost line of Lua the task was at. Needs no memory. */
+static bool find_line(lua_State *co, lua_Debug *where)
+{
+    for (int level = 0; lua_getstack(co, level, where); level++) {
+        lua_getinfo(co, "Sl", where);
+        if (where->currentline > 0)
+            return true;
+    }
+    return false;
+}
+
+static int tell_failure(lua_State *L)
+{
+    struct task *t = lua_touserdata(L, 1);
     lua_pushvalue(t->co, -1);
     lua_xmove(t->co, L, 1);
     luaL_traceback(L, t->co, luaL_tolstring(L, -1, NULL), 0);
     log_error("task %s failed: %s", t->name, lua_tostring(L, -1));
-    lua_pop(L, 3);
+    return 0;
+}
+
+/* When there is no memory for a traceback, or the error value can't be told. */
+static void tell_failure_briefly(const struct task *t)
+{
+    lua_Debug where;
+    const char *why = lua_type(t->co, -1) == LUA_TSTRING ? lua_tostring(t->co, -1) : luaL_typename(t->co, -1);
+    if (find_line(t->co, &where))
+        log_error("task %s failed at %s:%d: %s", t->name, where.short_src, where.currentline, why);
+    else
+        log_error("task %s failed: %s", t->name, why);
+}
+
+static void fail(lua_State *L, struct task *t)
+{
+    /* __tostring is the task's own code: it computes on the task's account, and may not wait. */
+    lua_Hook hook = lua_gethook(L);
+    int mask = lua_gethookmask(L), count = lua_gethookcount(L);
+    struct task *outer = self.current;
+    lua_sethook(L, look_at_clock, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    self.current = t;
+    if (!protected(L, t, tell_failure))
+        tell_failure_briefly(t);
+    self.current = outer;
+    lua_sethook(L, hook, mask, count);
+    lua_pop(L, 1);
     close_failed(L, t);
 }
 
-static void fail_over_budget(lua_State *L, struct task *t)
+static int make_over_budget(lua_State *L)
 {
+    struct task *t = lua_touserdata(L, 1);
+    int budget_ms = (int)(self.budget_ns / NS_PER_MS);
     struct err err;
-    err_set(&err, ERR_TIMEOUT, "task %s computed for %d ms without waiting and was ended", t->name, (int)(self.budget_ns / NS_PER_MS));
+    err_set(&err, ERR_TIMEOUT, "task %s computed for %d ms without waiting and was ended", t->name, budget_ms);
     luaL_traceback(L, t->co, err.text, 0);
     log_error("%s", lua_tostring(L, -1));
-    lua_pop(L, 1);
-    /* Where it was is what its author needs most. */
-    lua_Debug where;
-    for (int level = 0; lua_getstack(t->co, level, &where); level++) {
-        lua_getinfo(t->co, "Sl", &where);
-        if (where.currentline > 0) {
-            err_set(&err, ERR_TIMEOUT, "%s:%d: computed for %d ms without waiting and was ended", where.short_src, where.currentline,
-                    (int)(self.budget_ns / NS_PER_MS));
-            break;
-        }
-    }
-    lua_settop(t->co, 0);
+    lua_Debug where; /* what its author needs most */
+    if (find_line(t->co, &where))
+        err_set(&err, ERR_TIMEOUT, "%s:%d: computed for %d ms without waiting and was ended", where.short_src, where.currentline, budget_ms);
     bind_push_err(L, &err);
-    lua_xmove(L, t->co, 1);
-    close_failed(L, t);
+    return 1;
 }
 
-static void push_cancelled(lua_State *L, const struct task *t)
+static int make_cancelled(lua_State *L)
 {
+    const struct task *t = lua_touserdata(L, 1);
     struct err err;
     err_set(&err, ERR_CANCELLED, "task %s was cancelled", t->name);
     bind_push_err(L, &err);
+    return 1;
+}
+
+/* Ends a task that is suspended. Its stack is as it was: variables that handlers of __close still see are on it. */
+static void close_suspended(lua_State *L, struct task *t, lua_CFunction make_error)
+{
+    protected(L, t, make_error);
+    lua_checkstack(t->co, 2); /* where it waits, LUA_MINSTACK places are free: this only tells Lua that we use two */
+    lua_xmove(L, t->co, 1);
+    close_failed(L, t);
 }
 
 static void resume(lua_State *L, struct task *t)
@@ -244,23 +318,19 @@ static void resume(lua_State *L, struct task *t)
     struct task *outer = self.current; /* a task may turn the loop only through task_await, so this is NULL; kept for safety */
     self.current = t;
     self.resumed_ns = clock_ns();
+    self.processor_ns = 0;
     int status = lua_resume(t->co, L, arguments, &results);
     self.current = outer;
 
     if (status == LUA_OK) {
-        if (lua_gettop(t->co) > results) { /* keep the results alone */
-            lua_xmove(t->co, L, results);
-            lua_settop(t->co, 0);
-            lua_xmove(L, t->co, results);
-        }
-        settle(L, t, false);
+        settle(L, t, false); /* its results are alone on its stack */
     } else if (status != LUA_YIELD) {
         if (t->cancelled)
             close_failed(L, t);
         else
             fail(L, t);
     } else if (t->over_budget) {
-        fail_over_budget(L, t);
+        close_suspended(L, t, make_over_budget);
     } else if (t->state == TASK_RUNNING) {
         lua_settop(t->co, 0);
         enqueue(t); /* a bare coroutine.yield(): the others first */
@@ -273,7 +343,7 @@ void task_cancel(lua_State *L, struct task *t)
         return;
     if (t->state == TASK_RUNNING) { /* itself, or somebody it resumed: takes effect as an error at the call */
         t->cancelled = true;
-        push_cancelled(L, t);
+        protected(L, t, make_cancelled);
         lua_error(L);
     }
     if (t->state == TASK_QUEUED)
@@ -283,25 +353,18 @@ void task_cancel(lua_State *L, struct task *t)
         t->waiting = NULL;
     }
     t->state = TASK_RUNNING; /* while its __close handlers run */
-    if (!lua_checkstack(t->co, 1))
-        lua_settop(t->co, 0);
-    push_cancelled(L, t);
-    lua_xmove(L, t->co, 1);
-    close_failed(L, t);
+    close_suspended(L, t, make_cancelled);
 }
 
 /* Only what is queued now: tasks that wake each other must not keep the loop from its events. */
 static void run_queue(lua_State *L)
 {
-    struct task *stop = NULL;
-    for (struct task *t = self.first; t; t = t->next)
-        stop = t;
-    for (bool last = false; self.first && !last;) {
+    self.round++;
+    while (self.first && self.first->round != self.round) {
         struct task *t = self.first;
         self.first = t->next;
         if (!self.first)
             self.last = &self.first;
-        last = t == stop;
         resume(L, t);
     }
 }
@@ -421,7 +484,8 @@ static int joined(lua_State *L, int status, lua_KContext context)
 static int join(lua_State *L)
 {
     struct task *t = check_task(L, 1);
-    lua_Number seconds = luaL_optnumber(L, 2, -1);
+    bool is_limited = !lua_isnoneornil(L, 2); /* less than nothing is a limit too: a moment that has just passed */
+    lua_Number seconds = luaL_optnumber(L, 2, 0);
     lua_settop(L, 2);
     if (t == self.current)
         return luaL_error(L, "a task can't wait for its own end");
@@ -432,8 +496,8 @@ static int join(lua_State *L)
     j->task = t;
     j->next = t->joiners;
     t->joiners = j;
-    if (seconds >= 0)
-        timer_start_ns(&j->limit, bind_loop(L), (int64_t)(seconds * (lua_Number)NS_PER_S), join_limit);
+    if (is_limited)
+        timer_start_ns(&j->limit, bind_loop(L), clock_span_ns(seconds), join_limit);
     return task_await(L, &j->wait, joined);
 }
 

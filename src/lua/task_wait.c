@@ -34,7 +34,7 @@ static int task_sleep(lua_State *L)
 {
     lua_Number seconds = luaL_checknumber(L, 1);
     struct sleep *op = bind_op(L, sizeof *op, SLEEP);
-    timer_start_ns(&op->timer, bind_loop(L), (int64_t)(seconds * (lua_Number)NS_PER_S), sleep_over);
+    timer_start_ns(&op->timer, bind_loop(L), clock_span_ns(seconds), sleep_over);
     return task_await(L, &op->wait, slept);
 }
 
@@ -134,7 +134,8 @@ static int queue_put(lua_State *L)
         lua_settop(L, 2);
         lua_getiuservalue(L, 1, 1);
         lua_insert(L, 2);
-        lua_seti(L, 2, q->tail++);
+        lua_seti(L, 2, q->tail); /* may raise for lack of memory: then nothing was put */
+        q->tail++;
         if (q->getters)
             wait_finish(&q->getters->wait);
     }

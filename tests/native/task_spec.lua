@@ -113,6 +113,13 @@ describe("a task", function()
     task.sleep(-1)
   end)
 
+  it("is not waited for when the limit has passed already", function()
+    local t <close> = task.start(function() task.sleep(1000) end)
+    local ok, err = t:join(-0.001)
+    assert.is_nil(ok)
+    assert.same("timeout", err.kind)
+  end)
+
   it("may cancel itself", function()
     local t
     t = task.start(function() t:cancel(); return "never" end)

@@ -5,6 +5,7 @@
 #include "appliance/log.h"
 
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -99,6 +100,18 @@ static void a_message_with_newlines_comes_line_by_line(void **state)
     assert_string_equal(said[1], "two");
 }
 
+static void a_time_span_of_any_number_fits(void **state)
+{
+    (void)state;
+    assert_int_equal(clock_span_ns(0.25), NS_PER_S / 4);
+    assert_int_equal(clock_span_ns(-3), 0);
+    assert_int_equal(clock_span_ns(NAN), 0);
+    assert_int_equal(clock_span_ns(-INFINITY), 0);
+    assert_true(clock_span_ns(INFINITY) > INT64_C(100) * 365 * 86400 * NS_PER_S);
+    assert_true(clock_span_ns(1e300) == clock_span_ns(INFINITY));
+    assert_true(clock_span_ns(INFINITY) <= INT64_MAX - clock_ns());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +121,7 @@ int main(void)
         cmocka_unit_test(a_long_error_is_cut_not_overrun),
         cmocka_unit_test(time_is_text_in_utc),
         cmocka_unit_test(a_message_with_newlines_comes_line_by_line),
+        cmocka_unit_test(a_time_span_of_any_number_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
