@@ -68,16 +68,15 @@ static const char *path_of(char *const *envp)
     return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
-static bool is_program(const char *path)
+/* `denied` is set when it is there but may not be run. A folder that we may not look into tells nothing. */
+static bool is_program(const char *path, bool *denied)
 {
     struct stat status;
     if (stat(path, &status) < 0)
         return false;
-    if (S_ISDIR(status.st_mode) || access(path, X_OK) < 0) {
-        errno = EACCES;
-        return false;
-    }
-    return true;
+    bool runs = !S_ISDIR(status.st_mode) && access(path, X_OK) == 0;
+    *denied |= !runs;
+    return runs;
 }
 
 /* Like execvp, but seen with our eyes and in the child's PATH. Relative folders in PATH are passed over: they would mean another
@@ -99,9 +98,8 @@ static bool find_program(const struct child_spec *spec, char out[PATH_MAX], stru
         size_t length = strcspn(folder, ":");
         if (*folder == '/' && length + strlen(name) + 2 <= PATH_MAX) {
             snprintf(out, PATH_MAX, "%.*s/%s", (int)length, folder, name);
-            if (is_program(out))
+            if (is_program(out, &denied))
                 return true;
-            denied |= errno == EACCES;
         }
         if (!folder[length])
             break;

@@ -231,6 +231,19 @@ static void finds_the_program_in_the_path_of_the_child(void **unused)
     assert_string_equal(reported("argv0"), "tool");
 }
 
+static void tells_a_program_in_the_path_that_may_not_be_run(void **unused)
+{
+    (void)unused;
+    scratch_write(folder, "tool", "#!/bin/sh\n", 0644);
+    char path[4200];
+    snprintf(path, sizeof path, "PATH=%s:/nowhere", folder);
+    char *given[] = {path, NULL};
+    struct err err = {0};
+    assert_false(start_spec((struct child_spec){.argv = arguments("tool", NULL), .envp = given}, &err));
+    assert_int_equal(err.kind, ERR_DENIED);
+    assert_non_null(strstr(err.text, "test: tool is in PATH="));
+}
+
 static void writes_through_an_output_that_is_1_or_2(void **unused)
 {
     (void)unused;
@@ -516,6 +529,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(becomes_another_user_without_groups, setup, teardown),
         cmocka_unit_test_setup_teardown(may_name_its_own_user_without_privilege, setup, teardown),
         cmocka_unit_test_setup_teardown(finds_the_program_in_the_path_of_the_child, setup, teardown),
+        cmocka_unit_test_setup_teardown(tells_a_program_in_the_path_that_may_not_be_run, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_through_an_output_that_is_1_or_2, setup, teardown),
         cmocka_unit_test_setup_teardown(tells_what_can_never_run, setup, teardown),
         cmocka_unit_test_setup_teardown(tells_an_argument_list_that_is_too_long, setup, teardown),
