@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -85,6 +87,27 @@ void node_become_nobody(void)
         refuse("become nobody");
 }
 
+#define REFUSE_CALL(number, error) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error))
+
+static void refuse_younger_calls(int error)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        REFUSE_CALL(SYS_close_range, (unsigned)error),
+        REFUSE_CALL(SYS_pidfd_open, (unsigned)error),
+        REFUSE_CALL(SYS_pidfd_send_signal, (unsigned)error),
+        REFUSE_CALL(SYS_epoll_pwait2, (unsigned)error),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)), /* flags; both of our machines are little-endian */
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_PIDFD, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog whole = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) < 0)
+        refuse("seccomp");
+}
+
 static void in_namespaces(const struct node_options *o, bool own_users, int ready)
 {
     char byte;
@@ -121,6 +144,8 @@ static void run_program(const struct node_options *o, const char *folder, int ou
     if (o->as_nobody)
         node_become_nobody();
     limit(RLIMIT_NPROC, &o->processes);
+    if (o->refused)
+        refuse_younger_calls(o->refused);
     connect_output(o->output, output);
     execle(program(), "spark-appliance", "run", (char *)NULL, environment);
     refuse(program());

@@ -32,6 +32,7 @@ struct node_options {
     struct rlimit nofile, processes; /* rlim_cur 0: as ours */
     bool as_nobody;     /* NODE_PLAIN: a uid that nobody else uses, where the test is root: its limit of processes counts just ours */
     bool leave_signals; /* blocked and ignored as a careless starter leaves them */
+    int refused;        /* an errno: close_range, everything with pidfds, and epoll_pwait2 say it, as an older kernel or a filter does */
 };
 
 struct node {

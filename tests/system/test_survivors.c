@@ -71,6 +71,31 @@ static void the_end_of_the_program_asks_all_five_and_waits_for_the_slow_one(void
     }
 }
 
+static void an_older_kernel_or_a_filter_is_no_reason_to_leave_anybody(void **unused)
+{
+    (void)unused;
+    const int errors[] = {ENOSYS, EPERM};
+    for (int i = 0; i < 2; i++)
+        for (enum node_kind kind = 0; kind < NODE_KINDS; kind++) {
+            struct node *n = node_start(
+                NULL, &(struct node_options){.kind = kind,
+                                             .refused = errors[i],
+                                             .services = "service { name = 'five', command = { " FAMILY ", 'daemon=300' } },\n"
+                                                         "service { name = 'other', command = { programs .. 'report', 'wait' } }"});
+            node_await(n, "five | ready");
+            node_await(n, "other | end");
+            node_await(n, "descriptors=3");
+            assert_int_equal(node_command(n, "stop five"), 0);
+            node_await(n, "five: stopped");
+            assert_int_equal(node_members(n, NULL), 1);
+            assert_all(n, "asked");
+            assert_all(n, "finished");
+            node_signal(n, SIGTERM);
+            assert_int_equal(node_await_end(n), 0);
+            node_free(n);
+        }
+}
+
 static void a_member_that_ignores_term_is_killed_after_the_grace(void **unused)
 {
     (void)unused;
@@ -239,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stopping_one_service_leaves_none_of_its_five),
         cmocka_unit_test(the_end_of_the_program_asks_all_five_and_waits_for_the_slow_one),
+        cmocka_unit_test(an_older_kernel_or_a_filter_is_no_reason_to_leave_anybody),
         cmocka_unit_test(a_member_that_ignores_term_is_killed_after_the_grace),
         cmocka_unit_test(what_a_crash_left_is_ended_before_the_next_start),
         cmocka_unit_test(who_came_from_outside_is_taken_for_nobody_and_asked_at_the_end),
