@@ -87,9 +87,11 @@ static const char *read_part(lua_State *L, void *argument, size_t *size)
 /* One of package.searchers: name -> loader, where it was found | why not */
 static int find(lua_State *L)
 {
-    const char *name = luaL_checkstring(L, 1);
+    size_t length;
+    const char *name = luaL_checklstring(L, 1, &length);
     for (const struct module *m = inside_modules; m->size; m++)
-        if (strcmp(m->name, name) == 0 && find_section()) {
+        if (length < sizeof m->name && m->name[length] == '\0' && m->name[length - 1] == name[length - 1] && strcmp(m->name, name) == 0 &&
+            find_section()) {
             struct reading r;
             r.at = section.at + m->at;
             r.left = m->size;
