@@ -11,6 +11,7 @@ enum { SMALL = 0 }; /* the sanitizer sees what becomes of each block only when i
 #else
 enum { SMALL = 256 };
 #endif
+enum { TRIM_FROM = 1 << 20 }; /* bytes given back before a look for unused chunks is worth its time */
 enum { STEP = 8, CHUNK = 16 << 10, REGION = 1 << 20, CHUNKS = REGION / CHUNK, REGIONS = 2 * POOL_CEILING / REGION };
 
 struct block {
@@ -29,7 +30,8 @@ static struct {
     char *cut, *cut_end;                   /* what is left of the newest chunk */
     struct region *regions[REGIONS];
     int region_count, next_chunk, unused_count; /* next_chunk: in the last region */
-    size_t used;
+    int looked;                                 /* the region in which the last unused chunk was */
+    size_t used, most;                          /* most: since the last trim */
 } self;
 
 static void keep(void *block, size_t size)
@@ -41,13 +43,15 @@ static void keep(void *block, size_t size)
 
 static char *unused_chunk(void)
 {
-    for (int i = 0; i < self.region_count; i++)
+    for (int i = 0; i < self.region_count; i++, self.looked++) {
+        struct region *r = self.regions[self.looked % self.region_count];
         for (int k = 0; k < CHUNKS; k++)
-            if (self.regions[i]->unused[k]) {
-                self.regions[i]->unused[k] = false;
+            if (r->unused[k]) {
+                r->unused[k] = false;
                 self.unused_count--;
-                return self.regions[i]->at + (size_t)CHUNK * (size_t)k;
+                return r->at + (size_t)CHUNK * (size_t)k;
             }
+    }
     return NULL;
 }
 
@@ -80,6 +84,10 @@ static void *take(size_t size)
     }
     if ((size_t)(self.cut_end - self.cut) < size) {
         char *chunk = new_chunk();
+        if (!chunk) { /* perhaps blocks of other sizes hold some that nobody uses */
+            pool_trim();
+            chunk = new_chunk();
+        }
         if (!chunk)
             return NULL;
         if (self.cut < self.cut_end)
@@ -119,6 +127,16 @@ static void *resize(void *block, size_t old_size, size_t new_size)
     return moved;
 }
 
+/* Blocks serve their own size only, so after a burst of one size its chunks must not wait for the next such burst. Each time half of
+ * the most was given back: trimming costs no more than the blocks did. */
+static void trim_after_burst(void)
+{
+    if (self.used > self.most)
+        self.most = self.used;
+    if (self.used < self.most / 2 && self.most - self.used >= TRIM_FROM)
+        pool_trim();
+}
+
 void *pool_allocate(void *unused, void *block, size_t old_size, size_t new_size)
 {
     (void)unused;
@@ -127,13 +145,16 @@ void *pool_allocate(void *unused, void *block, size_t old_size, size_t new_size)
     if (new_size == 0) {
         give_back(block, old_size);
         self.used -= old_size;
+        trim_after_burst();
         return NULL;
     }
     if (new_size > old_size && self.used + (new_size - old_size) > POOL_CEILING)
         return NULL;
     void *moved = resize(block, old_size, new_size);
-    if (moved)
+    if (moved) {
         self.used += new_size - old_size;
+        trim_after_burst();
+    }
     return moved;
 }
 
@@ -174,6 +195,7 @@ static void drop_free_blocks(void)
 
 void pool_trim(void)
 {
+    self.most = self.used;
     count_free();
     drop_free_blocks();
     for (int i = 0; i < self.region_count; i++)

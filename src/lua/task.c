@@ -51,7 +51,7 @@ static struct {
     struct task *current;
     struct task *first, **last; /* run queue */
     unsigned long round;
-    int count, closing; /* closing: __close handlers of an ended task run, and must not wait */
+    int count, closing;                          /* closing: __close handlers of an ended task run, and must not wait */
     int64_t budget_ns, resumed_ns, processor_ns; /* processor_ns: its time when the present task first computed for long; 0: not yet */
 } self = {.last = &self.first, .budget_ns = 2 * NS_PER_S};
 
@@ -287,7 +287,8 @@ static int make_over_budget(lua_State *L)
     log_error("%s", lua_tostring(L, -1));
     lua_Debug where; /* what its author needs most */
     if (find_line(t->co, &where))
-        err_set(&err, ERR_TIMEOUT, "%s:%d: computed for %d ms without waiting and was ended", where.short_src, where.currentline, budget_ms);
+        err_set(&err, ERR_TIMEOUT, "%s:%d: computed for %d ms without waiting and was ended", where.short_src, where.currentline,
+                budget_ms);
     bind_push_err(L, &err);
     return 1;
 }

@@ -3,8 +3,8 @@
 #include "appliance/clock.h"
 #include "appliance/task.h"
 
-#define SLEEP "appliance.sleep"
-#define QUEUE "appliance.queue"
+#define SLEEP     "appliance.sleep"
+#define QUEUE     "appliance.queue"
 #define QUEUE_GET "appliance.queue.get"
 
 struct sleep {
@@ -175,7 +175,8 @@ int task_open_sleep(lua_State *L);
 
 int task_open_sleep(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"get", queue_get}, {"put", queue_put}, {"close", queue_close}, {"length", queue_length}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"get", queue_get}, {"put", queue_put}, {"close", queue_close}, {"length", queue_length}, {NULL, NULL}};
     bind_type(L, SLEEP, sleep_close, NULL);
     bind_type(L, QUEUE_GET, get_close, NULL);
     bind_type(L, QUEUE, queue_close, methods);

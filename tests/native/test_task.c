@@ -99,7 +99,8 @@ static void a_task_without_memory_ends_alone(void **state)
     run(L, "require 'appliance.core.task'");
     world.ceiling = world.used + ROOM;
     assert_true(run(L, "local list = {}\n"
-                       "while true do list = { list } end").failed);
+                       "while true do list = { list } end")
+                    .failed);
     assert_non_null(strstr(world.said, ":2: not enough memory"));
     assert_false(run(L, "local text = ('x'):rep(1 << 20)").failed); /* all it had is free again */
 }
@@ -108,7 +109,8 @@ static void an_error_that_cannot_be_told_is_told_by_its_place(void **state)
 {
     lua_State *L = *state;
     assert_true(run(L, "local odd = setmetatable({}, { __tostring = function() error 'no' end })\n"
-                       "error(odd)").failed);
+                       "error(odd)")
+                    .failed);
     assert_non_null(strstr(world.said, "test failed at [string"));
     assert_true(run(L, "error(setmetatable({}, { __tostring = function() while true do end end }))").failed);
     assert_true(run(L, "error(setmetatable({}, { __tostring = function() require 'appliance.core.task'.sleep(1000) end }))").failed);
@@ -120,7 +122,8 @@ static void time_in_which_the_process_stood_still_is_no_computing(void **state)
     lua_State *L = *state;
     assert_false(run(L, "for i = 1, 1e6 do end\n"
                         "jump(3600)\n"
-                        "for i = 1, 1e6 do end").failed);
+                        "for i = 1, 1e6 do end")
+                     .failed);
     assert_string_equal(world.said, "");
 }
 
@@ -137,7 +140,8 @@ static void a_task_that_computes_too_long_is_closed_with_its_variables_as_they_w
                        "  end })\n"
                        "  while true do end\n"
                        "end\n"
-                       "inner 'value'").failed);
+                       "inner 'value'")
+                    .failed);
     lua_getglobal(L, "SEEN");
     assert_string_equal(lua_tostring(L, -1), "value");
     lua_getglobal(L, "SAID");
@@ -150,10 +154,12 @@ static void a_stack_that_overflows_ends_the_task_alone(void **state)
     lua_State *L = *state;
     task_set_budget(20000);
     assert_true(run(L, "local function deeper(n) return 1 + deeper(n) end\n"
-                       "deeper(1)").failed);
+                       "deeper(1)")
+                    .failed);
     assert_non_null(strstr(world.said, "stack overflow"));
     assert_true(run(L, "local function deeper() return pcall(deeper) and error 'deep' end\n"
-                       "deeper() error 'end'").failed);
+                       "deeper() error 'end'")
+                    .failed);
     assert_false(run(L, "return 1").failed);
 }
 
@@ -167,7 +173,8 @@ static void tasks_that_wake_each_other_leave_the_loop_its_turn(void **state)
                         "local second = task.start(function() while true do task.yield() end end)\n"
                         "victim = task.start(function() while true do task.yield() end end)\n"
                         "task.sleep(0.001)\n"
-                        "first:cancel() second:cancel()").failed);
+                        "first:cancel() second:cancel()")
+                     .failed);
 }
 
 int main(void)

@@ -104,6 +104,32 @@ static void gives_unused_chunks_back_and_takes_them_again(void **state)
     free(blocks);
 }
 
+/* As a Lua task does that allocates without end, again and again. */
+static void keeps_nothing_of_bursts_of_different_sizes(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip();
+#endif
+    enum { BURST = POOL_CEILING / 2, LEAST = 48, MANY = BURST / LEAST };
+    void **blocks = malloc(MANY * sizeof *blocks);
+    assert_non_null(blocks);
+    memset(blocks, 1, MANY * sizeof *blocks);
+    long before = resident_kib();
+    for (size_t size = LEAST; size <= 240; size += 24) {
+        int count = 0;
+        for (; (size_t)count * size < BURST; count++) {
+            blocks[count] = pool_allocate(NULL, NULL, 0, size);
+            assert_non_null(blocks[count]);
+            memset(blocks[count], 1, size);
+        }
+        while (count > 0)
+            pool_allocate(NULL, blocks[--count], size, 0);
+        assert_true(resident_kib() - before < 4096);
+    }
+    free(blocks);
+}
+
 static void refuses_what_is_above_its_ceiling(void **state)
 {
     (void)state;
@@ -122,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_every_block_apart),
         cmocka_unit_test(gives_unused_chunks_back_and_takes_them_again),
+        cmocka_unit_test(keeps_nothing_of_bursts_of_different_sizes),
         cmocka_unit_test(refuses_what_is_above_its_ceiling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
