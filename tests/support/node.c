@@ -147,6 +147,7 @@ static void run_program(const struct node_options *o, const char *folder, int ou
     if (o->refused)
         refuse_younger_calls(o->refused);
     connect_output(o->output, output);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no node behind; a change of user would have cleared it */
     execle(program(), "spark-appliance", "run", (char *)NULL, environment);
     refuse(program());
 }
@@ -205,7 +206,6 @@ struct node *node_start(char *folder, const struct node_options *o)
         skip();
     }
     if (n->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves no node behind */
         close(ready[1]);
         if (o->kind != NODE_PLAIN)
             in_namespaces(o, own_users, ready[0]);
