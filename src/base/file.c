@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,8 +49,10 @@ static bool write_all(int fd, struct bytes text, const char *path, struct err *e
 
 bool file_replace(const char *path, struct bytes text, mode_t mode, bool durable, struct err *err)
 {
+    /* Two threads may replace the same file: each has a name of its own, so that neither puts the other's half in place. */
+    static atomic_uint count;
     char temp[PATH_MAX];
-    if ((size_t)snprintf(temp, sizeof temp, "%s.%d.new", path, (int)getpid()) >= sizeof temp)
+    if ((size_t)snprintf(temp, sizeof temp, "%s.%d.%u.new", path, (int)getpid(), count++) >= sizeof temp)
         return err_set(err, ERR_INVALID, "%s: path too long", path);
     /* O_EXCL: never through a link that somebody put there. A leftover of an earlier process with our pid goes first. */
     sys.unlink(temp);
@@ -61,7 +64,8 @@ bool file_replace(const char *path, struct bytes text, mode_t mode, bool durable
         ok = err_errno(err, "set the mode of %s", temp);
     if (ok && durable && sys.fsync(fd) < 0)
         ok = err_errno(err, "sync %s", temp);
-    sys.close(fd);
+    if (sys.close(fd) < 0 && ok && errno != EINTR) /* where a network or a quota has its say last */
+        ok = err_errno(err, "write %s", temp);
     if (ok && sys.rename(temp, path) < 0)
         ok = err_errno(err, "rename %s to %s", temp, path);
     if (!ok)
@@ -99,14 +103,30 @@ bool file_make_dirs(const char *path, mode_t mode, struct err *err)
 
 enum { TREE_DEPTH = 64 };
 
-static bool remove_at(int parent, const char *name, const char *shown, int depth, struct err *err)
+/* `shown` is the path for messages, one buffer for all levels: a helper thread's stack is small. */
+static bool remove_at(int parent, const char *name, char shown[PATH_MAX], int depth, struct err *err);
+
+static bool remove_entries(DIR *dir, char shown[PATH_MAX], int depth, struct err *err)
+{
+    size_t length = strlen(shown);
+    bool ok = true;
+    for (struct dirent *entry; ok && (entry = readdir(dir));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            snprintf(shown + length, PATH_MAX - length, "/%s", entry->d_name);
+            ok = remove_at(dirfd(dir), entry->d_name, shown, depth + 1, err);
+            shown[length] = '\0';
+        }
+    return ok;
+}
+
+static bool remove_at(int parent, const char *name, char shown[PATH_MAX], int depth, struct err *err)
 {
     if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
         return true;
     if (errno != EISDIR && errno != EPERM)
         return err_errno(err, "remove %s", shown);
     if (depth == TREE_DEPTH)
-        return err_set(err, ERR_INVALID, "remove %s: more than %d levels deep", shown, TREE_DEPTH);
+        return err_set(err, ERR_INVALID, "remove %.150s...: more than %d levels deep", shown, TREE_DEPTH);
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
@@ -115,13 +135,7 @@ static bool remove_at(int parent, const char *name, const char *shown, int depth
             close(fd);
         return false;
     }
-    bool ok = true;
-    for (struct dirent *entry; ok && (entry = readdir(dir));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            char inner[PATH_MAX];
-            snprintf(inner, sizeof inner, "%.*s/%s", (int)sizeof inner - 300, shown, entry->d_name);
-            ok = remove_at(dirfd(dir), entry->d_name, inner, depth + 1, err);
-        }
+    bool ok = remove_entries(dir, shown, depth, err);
     closedir(dir);
     if (ok && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         ok = err_errno(err, "remove %s", shown);
@@ -130,5 +144,7 @@ static bool remove_at(int parent, const char *name, const char *shown, int depth
 
 bool file_remove_tree(const char *path, struct err *err)
 {
-    return remove_at(AT_FDCWD, path, path, 0, err);
+    char shown[PATH_MAX];
+    snprintf(shown, sizeof shown, "%s", path);
+    return remove_at(AT_FDCWD, path, shown, 0, err);
 }

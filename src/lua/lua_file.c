@@ -103,6 +103,7 @@ static int op_done(lua_State *L, int status, lua_KContext context)
 
 static int start_job(lua_State *L, struct file_job shape, const char *path, const char *text)
 {
+    struct loop *loop = bind_loop(L);
     struct file_op *op = bind_op(L, sizeof *op, FILE_OP);
     struct file_job *job = malloc(sizeof *job);
     if (job) {
@@ -117,7 +118,7 @@ static int start_job(lua_State *L, struct file_job shape, const char *path, cons
     }
     memcpy(job->text, text, shape.length);
     strcpy(job->path, path);
-    op->offload = offload_start(bind_loop(L), job, job_work, job_finish, job_drop, op, &op->err);
+    op->offload = offload_start(loop, job, job_work, job_finish, job_drop, op, &op->err);
     if (!op->offload) {
         job_drop(job);
         return bind_fail(L, &op->err);

@@ -1,5 +1,5 @@
 local file = require "appliance.core.file"
-local task = require "appliance.core.task"
+local task = require "appliance.task"
 
 local function temporary()
   local path = os.tmpname()
@@ -55,6 +55,33 @@ describe("a file", function()
     assert.is_true(file.remove_tree(dir.path .. "/a"))
     assert.same({ "keep" }, file.list(dir.path))
     assert.is_true(file.remove_tree(dir.path .. "/a"))
+  end)
+
+  it("tree may be as deep as it is allowed to be, and what is deeper is refused in words", function()
+    local dir <close> = temporary()
+    local deep = {}
+    for i = 1, 64 do deep[i] = ("level-%02d"):format(i) end
+    assert(file.make_dirs(dir.path .. "/top/" .. table.concat(deep, "/", 1, 63)))
+    assert(file.remove_tree(dir.path .. "/top"))
+    assert(file.make_dirs(dir.path .. "/top/" .. table.concat(deep, "/")))
+    local ok, err = file.remove_tree(dir.path .. "/top")
+    assert.is_nil(ok)
+    assert.matches("top/level%-01.*: more than 64 levels deep", tostring(err))
+    assert(file.remove_tree(dir.path .. "/top/level-01"))
+  end)
+
+  it("replaced by many at once is always one of their texts", function()
+    local dir <close> = temporary()
+    local path, size = dir.path .. "/x", 1 << 18
+    local writers = task.group()
+    for i = 1, 24 do
+      writers:start(function() assert(file.replace(path, ("%x"):format(i % 16):rep(size))) end)
+    end
+    assert(writers:wait())
+    local text = assert(file.read(path))
+    assert.same(size, #text)
+    assert.same(text:sub(1, 1):rep(size), text)
+    assert.same({ "a", "x" }, file.list(dir.path))
   end)
 
   it("may be given up while a helper thread works on it", function()
