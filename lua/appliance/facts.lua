@@ -1,5 +1,7 @@
 --- Facts: what must be learned from the world, and may change. A source is a task that emits values; the plan is a function of the
 --- last ones.
+local same = require "appliance.same"
+
 local facts = {}
 
 --- Native, and loaded by who follows facts: a profile that only names its sources loads, and is tested, without.
@@ -12,18 +14,6 @@ local function tasks() return require "appliance.core.task" end
 function facts.source(what, start)
   return { what = what, start = start }
 end
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then return false end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then return false end
-  end
-  return true
-end
-facts.same = same
 
 --- Runs every source of the table `sources` (name -> source, or a plain value, which is a fact that never changes) with the settings `env`.
 -- Returns an object: :first(seconds) waits for all first values -> values | nil, faults (sentences);

@@ -1,17 +1,8 @@
 --- From what runs to what should run: an ordered list of steps, each with the sentence for the log. Pure; supervise.lua carries it out.
 --- Touches only what differs: a service whose process and inputs are the same goes on running, whatever else changes.
-local reconcile = {}
+local same = require "appliance.same"
 
-local function same(one, other)
-  if type(one) ~= "table" or type(other) ~= "table" then return one == other end
-  for key, value in pairs(one) do
-    if not same(value, other[key]) then return false end
-  end
-  for key in pairs(other) do
-    if one[key] == nil then return false end
-  end
-  return true
-end
+local reconcile = {}
 
 local function sorted(map)
   local names = {}

@@ -184,7 +184,7 @@ local function read_one(self, name, def)
     if candidate == nil then return end
     if value == nil then
       value, origin, shown_name = candidate, where .. suffix, source
-    elseif not settings.same(value, candidate) then
+    elseif not require "appliance.same"(value, candidate) then
       self:note(("%s is not used: %s says otherwise and comes first"):format(source, shown_name))
     end
   end
@@ -201,17 +201,6 @@ local function read_one(self, name, def)
   end
   self.env[name], self.origin[name] = value, origin
   if value ~= nil and origin ~= "default" then self.source[name] = shown_name end
-end
-
-function settings.same(one, other)
-  if type(one) ~= "table" or type(other) ~= "table" then return one == other end
-  for key, value in pairs(one) do
-    if not settings.same(value, other[key]) then return false end
-  end
-  for key in pairs(other) do
-    if one[key] == nil then return false end
-  end
-  return true
 end
 
 --- What a definition's `check` may do: ask what was given at all (blank counts), report, and settle a value that follows from others.

@@ -1,12 +1,13 @@
 local facts = require "appliance.facts"
+local same = require "appliance.same"
 
 describe("two values of a fact", function()
   it("are the same when their content is", function()
-    assert.is_true(facts.same({ a = { 1, 2 } }, { a = { 1, 2 } }))
-    assert.is_false(facts.same({ a = { 1, 2 } }, { a = { 1 } }))
-    assert.is_false(facts.same({ a = 1 }, { a = 1, b = 2 }))
-    assert.is_false(facts.same({ a = 1, b = 2 }, { a = 1 }))
-    assert.is_false(facts.same(1, { 1 }))
+    assert.is_true(same({ a = { 1, 2 } }, { a = { 1, 2 } }))
+    assert.is_false(same({ a = { 1, 2 } }, { a = { 1 } }))
+    assert.is_false(same({ a = 1 }, { a = 1, b = 2 }))
+    assert.is_false(same({ a = 1, b = 2 }, { a = 1 }))
+    assert.is_false(same(1, { 1 }))
   end)
 end)
 

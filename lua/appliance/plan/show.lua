@@ -1,4 +1,5 @@
 --- Plans for people: what one holds and where it comes from, and what differs between two. No secret passes through here readable.
+local same = require "appliance.same"
 local secrets = require "appliance.secrets"
 
 local show = {}
@@ -12,17 +13,6 @@ local function sorted_keys(...)
   end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   return names
-end
-
-local function same(one, other)
-  if type(one) ~= "table" or type(other) ~= "table" then return one == other end
-  for key, value in pairs(one) do
-    if not same(value, other[key]) then return false end
-  end
-  for key in pairs(other) do
-    if one[key] == nil then return false end
-  end
-  return true
 end
 
 --- A value of a service as one word or more: commands as a shell would show them, tables as name=value.
