@@ -18,11 +18,18 @@ void deadline_stop(void);
 /* Around each wait of the loop: a busy loop is timed, a waiting one is not. Called by loop.c. */
 void deadline_loop_busy(void);
 void deadline_loop_idle(void);
+/* A turn without a wait, for there was something to do at once. */
+void deadline_loop_turned(void);
 
 /* The processes that must not outlive supervision. `pidfd` -1: the pid is used. Room for more is made by the caller's thread. */
 bool deadline_guard(pid_t pid, int pidfd, struct err *);
 void deadline_unguard(pid_t pid);
 /* Kills a guarded process (its group too) at `due_boot_ns` (clock_boot_ns) unless moved; INT64_MAX takes the deadline away. */
 bool deadline_set(pid_t pid, int64_t due_boot_ns);
+
+/* Between these the thread kills nobody by the table. Around the reaping of a child and its deadline_unguard: in between, its number
+ * may be given to a stranger. Never around anything that waits. */
+void deadline_hold(void);
+void deadline_release(void);
 
 #endif

@@ -30,11 +30,11 @@ static struct {
     int watchdog_timer, lease_timer, quit; /* what the thread polls */
     _Atomic int64_t watchdog_ms;
     _Atomic bool busy;
-    _Atomic unsigned long turns;
-    pthread_mutex_t lock; /* around the table, for a few instructions at a time; never while anybody waits */
+    _Atomic unsigned long turns, armed_turn; /* armed_turn: the one that the watchdog timer is for */
+    pthread_mutex_t lock;                    /* around the table, for a few instructions at a time; never while anybody waits */
     struct guard *guards;
     int count, capacity;
-} self = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} self = {.lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP}; /* recursive: see deadline_hold */
 
 static void arm(int timer, int64_t ns, int flags)
 {
@@ -65,8 +65,9 @@ static void kill_overdue(void)
         if (g->due_boot_ns < next)
             next = g->due_boot_ns;
     }
-    pthread_mutex_unlock(&self.lock);
+    /* Under the lock, or a sooner deadline that was set just now would be put off to this one. */
     arm(self.lease_timer, next == INT64_MAX ? 0 : next, TFD_TIMER_ABSTIME);
+    pthread_mutex_unlock(&self.lock);
 }
 
 /* Our children of this moment, orphans that were given to us among them. False where the kernel has no such list. */
@@ -97,8 +98,7 @@ static void kill_everything(void)
             kill(-1, SIGKILL);
         kill_children();
         pid_t ended;
-        while ((ended = waitpid(-1, NULL, WNOHANG)) > 0) {
-        }
+        while ((ended = waitpid(-1, NULL, WNOHANG)) > 0) {}
         if (ended < 0)
             return;
         poll(NULL, 0, 10);
@@ -123,20 +123,30 @@ static void bark(void)
     _exit(EXIT_OUR_BUG);
 }
 
-/* A machine that slept or a frozen container makes a timer fire that nobody is to blame for: look twice. */
+/* A machine that slept or a frozen container makes a timer fire that nobody is to blame for: look twice. A loop that has so much to
+ * do that it never waits does not arm the timer anew, but turns. */
 static void look_at_loop(void)
 {
     static unsigned long suspected;
     static bool is_suspected;
+    unsigned long turn = self.turns;
     if (!self.busy) {
         is_suspected = false;
         return;
     }
-    if (is_suspected && suspected == self.turns)
+    if (turn != self.armed_turn) {
+        is_suspected = false;
+        self.armed_turn = turn;
+        arm(self.watchdog_timer, self.watchdog_ms * NS_PER_MS, 0);
+        return;
+    }
+    if (is_suspected && suspected == turn)
         bark();
     is_suspected = true;
-    suspected = self.turns;
+    suspected = turn;
     arm(self.watchdog_timer, SECOND_LOOK_MS * NS_PER_MS, 0);
+    if (turn != self.turns) /* it turned just now, and armed the timer perhaps before us */
+        arm(self.watchdog_timer, self.watchdog_ms * NS_PER_MS, 0);
 }
 
 static void *run(void *unused)
@@ -165,7 +175,8 @@ static void close_all(void)
 
 bool deadline_start(int64_t watchdog_ms, struct err *err)
 {
-    self.watchdog_ms = watchdog_ms;
+    const int64_t most = INT64_MAX / NS_PER_MS;
+    self.watchdog_ms = watchdog_ms < 0 ? 0 : watchdog_ms > most ? most : watchdog_ms;
     if (self.started)
         return true;
     self.quit = eventfd(0, EFD_CLOEXEC);
@@ -215,9 +226,14 @@ void deadline_loop_busy(void)
 {
     if (!self.started || self.watchdog_ms == 0)
         return;
-    self.turns++;
+    self.armed_turn = ++self.turns;
     self.busy = true;
     arm(self.watchdog_timer, self.watchdog_ms * NS_PER_MS, 0);
+}
+
+void deadline_loop_turned(void)
+{
+    self.turns++;
 }
 
 void deadline_loop_idle(void)
@@ -258,6 +274,16 @@ void deadline_unguard(pid_t pid)
             self.guards[i] = self.guards[--self.count];
             break;
         }
+    pthread_mutex_unlock(&self.lock);
+}
+
+void deadline_hold(void)
+{
+    pthread_mutex_lock(&self.lock);
+}
+
+void deadline_release(void)
+{
     pthread_mutex_unlock(&self.lock);
 }
 

@@ -17,8 +17,8 @@ struct loop {
     int watch_count, timer_count;
     struct timer *timers; /* root: the earliest */
     struct watch wakeup;
-    int batch_length;     /* of the batch that is being handed out, */
-    int batch_next;       /* and how far it has come: watch_stop forgets what is behind */
+    int batch_length; /* of the batch that is being handed out, */
+    int batch_next;   /* and how far it has come: watch_stop forgets what is behind */
     struct epoll_event batch[BATCH];
 };
 
@@ -26,8 +26,7 @@ static void woken(struct watch *w, uint32_t events)
 {
     (void)events;
     uint64_t count;
-    while (sys.read(w->fd, &count, sizeof count) < 0 && errno == EINTR) {
-    }
+    while (sys.read(w->fd, &count, sizeof count) < 0 && errno == EINTR) {}
 }
 
 struct loop *loop_new(struct err *err)
@@ -130,8 +129,7 @@ void timer_stop(struct timer *t)
 void loop_wake(struct loop *loop)
 {
     uint64_t one = 1;
-    while (write(loop->wakeup.fd, &one, sizeof one) < 0 && errno == EINTR) {
-    }
+    while (write(loop->wakeup.fd, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
 /* Only those due at the beginning: a timer that starts itself anew with no delay must not keep the loop here. */
@@ -160,6 +158,8 @@ bool loop_turn(struct loop *loop, int64_t until_ns, struct err *err)
     int count = sys.epoll_wait(loop->epoll, loop->batch, BATCH, wait_ns);
     if (wait_ns != 0)
         deadline_loop_busy();
+    else
+        deadline_loop_turned();
     if (count < 0 && errno != EINTR)
         return err_errno(err, "event loop: epoll_wait");
 

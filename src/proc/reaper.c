@@ -1,4 +1,5 @@
 #include "appliance/reaper.h"
+#include "appliance/deadline.h"
 #include "appliance/sys.h"
 #include "spawn.h"
 
@@ -154,7 +155,12 @@ void reaper_run(void)
     int count = 0;
     while (count < SLICE) {
         siginfo_t info = {0};
-        if (sys.waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL) < 0) {
+        deadline_hold(); /* once reaped, the number may be anybody's, and the thread must not know it any more */
+        int result = sys.waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL);
+        if (result == 0 && info.si_pid != 0)
+            deadline_unguard(info.si_pid);
+        deadline_release();
+        if (result < 0) {
             if (errno == EINTR)
                 continue;
             break; /* ECHILD: nobody is left */

@@ -137,6 +137,40 @@ static void the_watchdog_ends_a_process_whose_loop_hangs(void **state)
     assert_int_equal(WEXITSTATUS(status), 70);
 }
 
+static void turn_without_rest(int64_t ms)
+{
+    struct timer timer = {0};
+    its_loop = loop_new(NULL);
+    timer_start(&timer, its_loop, 0, restart_itself);
+    for (int64_t end = clock_ns() + ms * NS_PER_MS; clock_ns() < end;)
+        loop_turn(its_loop, INT64_MAX, NULL);
+}
+
+/* With this watchdog, of 50 ms: the exit code of a loop that has always something to do, and then perhaps hangs. */
+static int end_of_busy_loop(bool hangs)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(STDERR_FILENO);
+        if (!deadline_start(50, NULL))
+            _exit(1);
+        turn_without_rest(2500); /* longer than its two looks take */
+        while (hangs)
+            pause();
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void a_loop_that_never_rests_does_not_hang(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of_busy_loop(false), 0);
+    assert_int_equal(end_of_busy_loop(true), 70);
+}
+
 static void a_lease_kills_at_its_deadline_though_the_loop_hangs(void **state)
 {
     (void)state;
@@ -163,6 +197,7 @@ int main(void)
         cmocka_unit_test(a_stopped_watch_is_not_called_for_an_event_of_the_same_batch),
         cmocka_unit_test(a_timer_that_restarts_itself_does_not_hold_the_loop),
         cmocka_unit_test(the_watchdog_ends_a_process_whose_loop_hangs),
+        cmocka_unit_test(a_loop_that_never_rests_does_not_hang),
         cmocka_unit_test(a_lease_kills_at_its_deadline_though_the_loop_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
