@@ -226,8 +226,11 @@ static int ask(struct family *f, int signal, bool all, bool fresh)
 {
     const struct sweep *s;
     enum sweep_result result = sweep_take(f->loop, fresh, &s);
-    if (result == SWEEP_NEVER)
+    if (result == SWEEP_NEVER) { /* without a /proc of ours, main and its group are all that can be known */
+        if (f->main && all)
+            signal_main(f, signal);
         return f->main ? 1 : 0;
+    }
     unsigned char *member = result == SWEEP_DONE ? calloc(s->count + 1, 1) : NULL;
     if (!member)
         return -1;
