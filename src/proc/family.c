@@ -109,6 +109,18 @@ static size_t find_members(const struct family *f, const struct sweep *s, unsign
     return count;
 }
 
+/* Orphans whose marker could not be read in the middle of an exec: perhaps they are of this family, and the next sweep will tell. An
+ * exec that hangs (on a dead network disk) holds nobody up for more than a few sweeps. */
+static size_t count_unsure(const struct family *f, const struct sweep *s, const unsigned char *member)
+{
+    size_t count = 0;
+    if (!f->marker || f->poll_ms >= POLL_LAST_MS)
+        return 0;
+    for (size_t i = 0; i < s->count; i++)
+        count += !member[i] && s->list[i].in_exec && s->list[i].parent == getpid();
+    return count;
+}
+
 /* --- signals --- */
 
 static bool wants_continue(int signal)
@@ -221,12 +233,13 @@ static void poll_later(struct family *f)
 
 /* --- one round: sweep, ask, watch --- */
 
-/* Signals all members, or only those that the last sweep did not know. Returns how many live, -1 where that can't be told now. */
+/* Signals all members, or only those that the last sweep did not know. Returns how many live (with those that may turn out to be
+ * members), -1 where that can't be told now. */
 static int ask(struct family *f, int signal, bool all, bool fresh)
 {
     const struct sweep *s;
     enum sweep_result result = sweep_take(f->loop, fresh, &s);
-    if (result == SWEEP_NEVER) { /* without a /proc of ours, main and its group are all that can be known */
+    if (result == SWEEP_NEVER) { /* without a /proc of ours, main is all that can be known */
         if (f->main && all)
             signal_main(f, signal);
         return f->main ? 1 : 0;
@@ -250,6 +263,7 @@ static int ask(struct family *f, int signal, bool all, bool fresh)
         else if (p->pid != f->main && (!again || f->watched < WATCHERS))
             watch_member(f, p->pid, signal_other(p, again ? 0 : signal));
     }
+    count += count_unsure(f, s, member);
     free(member);
     free(f->known);
     f->known = known;

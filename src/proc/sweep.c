@@ -60,25 +60,46 @@ static bool open_proc(void)
     return true;
 }
 
-/* Fills pid, parent, session, start; false: gone, or a zombie. */
-static bool read_stat(pid_t pid, struct process *p)
+/* No reason to take a process for dead, or for a stranger: the next sweep will see it. */
+static bool is_shortage(int error)
 {
-    char path[32], text[1024];
+    return error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
+static ssize_t read_on(int fd, char *out, size_t size)
+{
+    ssize_t length;
+    do
+        length = sys.read(fd, out, size);
+    while (length < 0 && errno == EINTR);
+    return length;
+}
+
+/* What /proc/<pid>/stat says behind the name, which may hold anything, also ')'. NULL: it is gone, unless `shortage` says otherwise. */
+static char *stat_of(pid_t pid, char *text, size_t size, bool *shortage)
+{
+    char path[32];
     snprintf(path, sizeof path, "%d/stat", (int)pid);
     int fd = open_in_proc(path);
-    if (fd < 0)
-        return false;
-    ssize_t size = sys.read(fd, text, sizeof text - 1);
-    sys.close(fd);
-    if (size <= 0)
-        return false;
-    text[size] = 0;
-    const char *rest = strrchr(text, ')'); /* the name before it may hold anything, also ')' */
+    ssize_t length = fd < 0 ? -1 : read_on(fd, text, size - 1);
+    *shortage = length < 0 && is_shortage(errno);
+    if (fd >= 0)
+        sys.close(fd);
+    text[length > 0 ? length : 0] = 0;
+    char *rest = strrchr(text, ')');
+    return rest ? rest + 1 : NULL;
+}
+
+/* Fills pid, parent, session, start; false: gone, or a zombie, unless `shortage` says that it could not be told. */
+static bool read_stat(pid_t pid, struct process *p, bool *shortage)
+{
+    char text[1024];
+    const char *rest = stat_of(pid, text, sizeof text, shortage);
     char run_state;
     int parent, session, threads;
     unsigned long long start;
     /* fields 3 state, 4 ppid, 5 pgrp, 6 session, 7-19, 20 num_threads, 21 itrealvalue, 22 starttime: proc(5) */
-    if (!rest || sscanf(rest + 1, " %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu", &run_state, &parent,
+    if (!rest || sscanf(rest, " %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu", &run_state, &parent,
                         &session, &threads, &start) != 5)
         return false;
     /* A first thread that ended before the others shows as a zombie, too, but the process lives. */
@@ -88,10 +109,28 @@ static bool read_stat(pid_t pid, struct process *p)
     return true;
 }
 
+/* Whose environment reads as empty has none, or is about to end (then it has no memory any more), or is in the middle of exec: it has
+ * its new memory, and the environment is not written into it yet (or just was). */
+static bool is_in_exec(pid_t pid)
+{
+    enum { PPID = 4, VSIZE = 23, ENV_START = 50, ENV_END = 51 };
+    unsigned long long field[ENV_END + 1];
+    char text[1024];
+    bool shortage;
+    char *at = stat_of(pid, text, sizeof text, &shortage);
+    if (!at || strlen(at) < 3)
+        return shortage;
+    at += 2; /* " S" */
+    for (int i = PPID; i <= ENV_END; i++)
+        field[i] = strtoull(at, &at, 10);
+    return field[VSIZE] > 0 && (field[ENV_END] == 0 || field[ENV_END] > field[ENV_START]);
+}
+
 bool sweep_is_same(pid_t pid, uint64_t start)
 {
     struct process now;
-    return open_proc() && read_stat(pid, &now) && now.start == start;
+    bool shortage;
+    return open_proc() && read_stat(pid, &now, &shortage) && now.start == start;
 }
 
 /* Leaves the offset of "name@instance" in p->marker. */
@@ -101,11 +140,12 @@ static bool read_marker(struct process *p)
     snprintf(path, sizeof path, "%d/environ", (int)p->pid);
     int fd = open_in_proc(path);
     if (fd < 0)
-        return true; /* gone, or not for us to read */
+        return !is_shortage(errno); /* else gone, or not for us to read */
     size_t have = 0;
-    bool ok = true, skip = false; /* skip: the rest of an entry that is longer than the chunk */
-    ssize_t size;
-    while (p->marker == 0 && ok && (size = sys.read(fd, chunk + have, sizeof chunk - have)) > 0) {
+    bool ok = true, empty = true, skip = false; /* skip: the rest of an entry that is longer than the chunk */
+    ssize_t size = 0;
+    while (p->marker == 0 && ok && (size = read_on(fd, chunk + have, sizeof chunk - have)) > 0) {
+        empty = false;
         have += (size_t)size;
         char *entry = chunk, *end;
         while (p->marker == 0 && (end = memchr(entry, 0, have - (size_t)(entry - chunk)))) {
@@ -124,7 +164,9 @@ static bool read_marker(struct process *p)
         }
         memmove(chunk, entry, have);
     }
+    ok = ok && !(size < 0 && is_shortage(errno));
     sys.close(fd);
+    p->in_exec = empty && is_in_exec(p->pid);
     return ok;
 }
 
@@ -142,8 +184,9 @@ static bool add(pid_t pid)
         state.room = room;
     }
     struct process *p = &s->list[s->count];
-    if (!read_stat(pid, p))
-        return true;
+    bool shortage;
+    if (!read_stat(pid, p, &shortage))
+        return !shortage;
     p->known_session = p->session > 0 && reaper_find(p->session) != NULL;
     if (!p->known_session &&
         !read_marker(p)) /* reading an environment may wait for a lock of that process: only where it tells something */

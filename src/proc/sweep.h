@@ -14,6 +14,7 @@ struct process {
     uint64_t start;     /* in ticks since boot: with the pid it names one process for ever */
     int parent_index;   /* in the list; -1: not there */
     bool known_session; /* it is in the session of a living child of child.c, so there is no question whose it is */
+    bool in_exec;       /* its marker can't be read just now */
     uint32_t marker;    /* offset into texts of "name@instance"; 0: none, or not readable */
 };
 
@@ -23,7 +24,7 @@ struct sweep {
     char *texts;
 };
 
-enum sweep_result { SWEEP_DONE, SWEEP_LATER /* no memory just now */, SWEEP_NEVER /* no /proc of our PID namespace */ };
+enum sweep_result { SWEEP_DONE, SWEEP_LATER /* no memory or descriptor just now */, SWEEP_NEVER /* no /proc of our PID namespace */ };
 
 /* One sweep serves everybody who asks in the same turn of the loop while nobody died, unless `fresh`. Valid until the next call. */
 enum sweep_result sweep_take(struct loop *, bool fresh, const struct sweep **);

@@ -184,6 +184,30 @@ static void who_came_from_outside_is_taken_for_nobody_and_asked_at_the_end(void 
     node_free(n);
 }
 
+static void one_in_the_middle_of_an_exec_is_found_all_the_same(void **unused)
+{
+    (void)unused;
+    /* What main leaves executes itself anew without end: its environment, and so its marker, is not there most of the time. */
+    enum { ROUNDS = 30 };
+    struct node *n = start(NODE_PID1, "service { name = 'a', backoff = { min = 0.01, max = 0.01 }, command = { '/bin/sh', '-c',\n"
+                                      "  '\"$0\" again & exec \"$0\" note \"$1/pid\" say up hang', programs .. 'puppet', folder } }");
+    for (int round = 1; round <= ROUNDS; round++) {
+        node_await_times(n, "a | up", round);
+        node_await_members(n, 2);
+        const char *pids = scratch_read(n->folder, "pid"), *last = pids + strlen(pids) - 1;
+        while (last > pids && last[-1] != '\n')
+            last--;
+        assert_true(node_signal_inner(n, (pid_t)atoi(last), SIGKILL));
+    }
+    node_await_times(n, "a | up", ROUNDS + 1);
+    node_await_members(n, 2);
+    assert_int_equal(node_command(n, "stop a"), 0);
+    assert_int_equal(node_members(n, NULL), 0);
+    node_signal(n, SIGTERM);
+    assert_int_equal(node_await_end(n), 0);
+    node_free(n);
+}
+
 /* --- orphans by the thousand --- */
 
 static void ten_thousand_orphans_in_turn_leave_no_zombie(void **unused)
@@ -268,6 +292,7 @@ int main(void)
         cmocka_unit_test(a_member_that_ignores_term_is_killed_after_the_grace),
         cmocka_unit_test(what_a_crash_left_is_ended_before_the_next_start),
         cmocka_unit_test(who_came_from_outside_is_taken_for_nobody_and_asked_at_the_end),
+        cmocka_unit_test(one_in_the_middle_of_an_exec_is_found_all_the_same),
         cmocka_unit_test(ten_thousand_orphans_in_turn_leave_no_zombie),
         cmocka_unit_test(thousands_that_die_at_once_leave_no_zombie_and_hold_nobody_up),
         cmocka_unit_test(a_crowd_of_orphans_is_ended_with_its_service),

@@ -3,6 +3,7 @@
  *   wait           until TERM, then go on  ignore N       don't react to signal N          abort     dump core
  *   hang           for ever                linger MS      stay busy so long               note PATH append our pid and the time to a file
  *   stop           SIGSTOP ourselves       close          close 1 and 2          eat MIB   use so much memory
+ *   again          exec ourselves anew, time and again, so that we are in the middle of an exec most of the time
  *   vfork          wait for a child that shares our memory and never ends: uninterruptible sleep, as a broken disk makes it */
 #include <errno.h>
 #include <fcntl.h>
@@ -81,6 +82,9 @@ int main(int count, char **arguments)
         } else if (strcmp(word, "close") == 0) {
             close(1);
             close(2);
+        } else if (strcmp(word, "again") == 0) {
+            execv("/proc/self/exe", arguments);
+            return 126;
         } else if (strcmp(word, "vfork") == 0) {
             sleep_uninterruptibly();
         } else if (strcmp(word, "hang") == 0) {
