@@ -2,6 +2,7 @@
 #include "appliance/bind.h"
 #include "appliance/clock.h"
 #include "appliance/log.h"
+#include "task_inner.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,38 +14,7 @@
 #define RESET_THREAD(co, from) ((void)(from), lua_resetthread(co))
 #endif
 
-#define TASK "appliance.task"
-#define JOIN "appliance.join"
-
 enum { HOOK_INSTRUCTIONS = 100000 }; /* between two looks at the clock: well under a millisecond */
-
-enum task_state { TASK_QUEUED, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
-
-/* A userdata whose first user value is its thread. The registry holds it until it ends, so a task nobody keeps still runs.
- * When it has ended its thread's stack holds its results, or the error value alone. */
-struct task {
-    lua_State *co;
-    enum task_state state;
-    bool failed, over_budget, cancelled;
-    int arguments;        /* on co's stack, for the first resume */
-    int anchor;           /* registry reference while it lives */
-    struct wait *waiting; /* what it waits for */
-    struct task *next;    /* in the run queue */
-    unsigned long round;  /* in which it was queued */
-    struct join *joiners;
-    void (*ended)(void *, bool);
-    void *ended_argument;
-    char name[48];
-};
-
-/* One task that waits for the end of another. */
-struct join {
-    struct wait wait;
-    struct task *task; /* NULL once closed */
-    struct timer limit;
-    bool timed_out;
-    struct join *next;
-};
 
 static struct {
     struct loop *loop;
@@ -70,6 +40,11 @@ void task_set_budget(int64_t ms)
 int task_count(void)
 {
     return self.count;
+}
+
+struct task *task_current(void)
+{
+    return self.current;
 }
 
 static void enqueue(struct task *t)
@@ -403,162 +378,4 @@ void task_shutdown(lua_State *L)
     }
     loop_free(self.loop);
     self.loop = NULL;
-}
-
-/* --- the Lua side --- */
-
-static struct task *check_task(lua_State *L, int index)
-{
-    return luaL_checkudata(L, index, TASK);
-}
-
-/* task.start([name,] f, ...) -> task */
-static int start(lua_State *L)
-{
-    const char *name = NULL;
-    if (lua_type(L, 1) == LUA_TSTRING) {
-        name = lua_tostring(L, 1);
-        lua_pushvalue(L, 1);
-        lua_rotate(L, 1, 1); /* keep the name's text alive below the function */
-        lua_remove(L, 2);
-    } else {
-        lua_pushnil(L);
-        lua_insert(L, 1);
-    }
-    luaL_checktype(L, 2, LUA_TFUNCTION);
-    task_start(L, lua_gettop(L) - 2, name);
-    return 1;
-}
-
-static int join_close(lua_State *L)
-{
-    struct join *j = luaL_checkudata(L, 1, JOIN);
-    timer_stop(&j->limit);
-    if (j->task)
-        for (struct join **at = &j->task->joiners; *at; at = &(*at)->next)
-            if (*at == j) {
-                *at = j->next;
-                break;
-            }
-    j->task = NULL;
-    return 0;
-}
-
-static void join_limit(struct timer *timer)
-{
-    struct join *j = (struct join *)((char *)timer - offsetof(struct join, limit));
-    j->timed_out = true;
-    wait_finish(&j->wait);
-}
-
-static int push_outcome(lua_State *L, struct task *t)
-{
-    int count = lua_gettop(t->co);
-    luaL_checkstack(L, count + 1, "task results");
-    if (!lua_checkstack(t->co, count))
-        return luaL_error(L, "task results: too many");
-    if (t->failed)
-        lua_pushnil(L);
-    else
-        lua_pushboolean(L, true);
-    for (int i = 1; i <= count; i++)
-        lua_pushvalue(t->co, i);
-    lua_xmove(t->co, L, count);
-    return count + 1;
-}
-
-/* The stack as join left it: task, limit, join operation. */
-static int joined(lua_State *L, int status, lua_KContext context)
-{
-    (void)status, (void)context;
-    struct task *t = check_task(L, 1);
-    struct join *j = luaL_checkudata(L, 3, JOIN);
-    if (t->state == TASK_ENDED)
-        return push_outcome(L, t);
-    struct err err;
-    err_set(&err, ERR_TIMEOUT, "task %s did not end within %g s", t->name, lua_tonumber(L, 2));
-    (void)j;
-    return bind_fail(L, &err);
-}
-
-/* task:join([seconds]) -> true, results... | nil, err. A limit does not cancel the task. */
-static int join(lua_State *L)
-{
-    struct task *t = check_task(L, 1);
-    bool is_limited = !lua_isnoneornil(L, 2); /* less than nothing is a limit too: a moment that has just passed */
-    lua_Number seconds = luaL_optnumber(L, 2, 0);
-    lua_settop(L, 2);
-    if (t == self.current)
-        return luaL_error(L, "a task can't wait for its own end");
-    if (t->state == TASK_ENDED)
-        return push_outcome(L, t);
-    struct join *j = bind_op(L, sizeof *j, JOIN);
-    bind_pin(L, 1);
-    j->task = t;
-    j->next = t->joiners;
-    t->joiners = j;
-    if (is_limited)
-        timer_start_ns(&j->limit, bind_loop(L), clock_span_ns(seconds), join_limit);
-    return task_await(L, &j->wait, joined);
-}
-
-static int cancel(lua_State *L)
-{
-    task_cancel(L, check_task(L, 1));
-    return 0;
-}
-
-/* __close: leaving the block ends the task; from inside the task itself there is nothing to do. */
-static int close_task(lua_State *L)
-{
-    struct task *t = check_task(L, 1);
-    if (t->state != TASK_RUNNING)
-        task_cancel(L, t);
-    return 0;
-}
-
-static int is_alive(lua_State *L)
-{
-    lua_pushboolean(L, check_task(L, 1)->state != TASK_ENDED);
-    return 1;
-}
-
-/* task.yield(): lets every other queued task go first. */
-static int yield(lua_State *L)
-{
-    if (!self.current)
-        return 0;
-    return lua_yield(L, 0);
-}
-
-static int now(lua_State *L)
-{
-    lua_pushnumber(L, (lua_Number)clock_ns() / (lua_Number)NS_PER_S);
-    return 1;
-}
-
-static int count(lua_State *L)
-{
-    lua_pushinteger(L, self.count);
-    return 1;
-}
-
-int luaopen_appliance_core_task(lua_State *L);
-int task_open_sleep(lua_State *L); /* task_wait.c: sleep, queue */
-
-int luaopen_appliance_core_task(lua_State *L)
-{
-    static const luaL_Reg methods[] = {{"join", join}, {"cancel", cancel}, {"is_alive", is_alive}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"start", start}, {"yield", yield}, {"now", now}, {"count", count}, {NULL, NULL}};
-    bind_loop(L);
-    if (luaL_newmetatable(L, TASK)) {
-        luaL_newlib(L, methods);
-        lua_setfield(L, -2, "__index");
-        lua_pushcfunction(L, close_task);
-        lua_setfield(L, -2, "__close");
-    }
-    lua_pop(L, 1);
-    bind_type(L, JOIN, join_close, NULL);
-    luaL_newlib(L, functions);
-    return task_open_sleep(L);
 }

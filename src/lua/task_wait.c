@@ -1,7 +1,7 @@
 /* task_wait.c - the two waits that need nothing but the scheduler: sleep, and a queue between tasks. */
 #include "appliance/bind.h"
 #include "appliance/clock.h"
-#include "appliance/task.h"
+#include "task_inner.h"
 
 #define SLEEP     "appliance.sleep"
 #define QUEUE     "appliance.queue"
@@ -171,9 +171,7 @@ static int queue_new(lua_State *L)
     return 1;
 }
 
-int task_open_sleep(lua_State *L);
-
-int task_open_sleep(lua_State *L)
+int task_open_waits(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"get", queue_get}, {"put", queue_put}, {"close", queue_close}, {"length", queue_length}, {NULL, NULL}};
