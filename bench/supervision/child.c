@@ -1,11 +1,14 @@
 /* child.c - what every supervisor under test runs. It takes no arguments, because some supervisors give none.
  * STAMP: a file to which "EVENT MONOTONIC_NS PID" is appended at the start of main, and at TERM in a family.
- * MODE: "write" (then SIZE, TOTAL: writes TOTAL bytes to stdout, SIZE at a time), "family" (five related processes), else it waits. */
+ * MODE: "write" (then SIZE, TOTAL: writes TOTAL bytes to stdout, SIZE at a time), "family" (five related processes), "crash" (ends at
+ * once), "in turn" and "at once" (10,000 orphans end), else it waits. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,6 +81,67 @@ static void family(void)
     wait_for_ever("member");
 }
 
+/* --- orphans: left to PID 1, who has to take leave of them --- */
+
+enum { ORPHANS = 10000 };
+
+static pid_t *orphans;
+
+static void orphan(int i, int ends_at_once)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        while (!ends_at_once)
+            pause();
+        _exit(0);
+    }
+    orphans[i] = pid;
+}
+
+static void in_turn(void)
+{
+    for (int i = 0; i < ORPHANS; i++) {
+        pid_t parent = fork();
+        if (parent == 0) {
+            orphan(i, 1);
+            _exit(0);
+        }
+        waitpid(parent, NULL, 0);
+    }
+    stamp("ended");
+}
+
+static void at_once(void)
+{
+    pid_t parent = fork();
+    if (parent == 0) {
+        setpgid(0, 0);
+        for (int i = 0; i < ORPHANS; i++)
+            orphan(i, 0);
+        _exit(0);
+    }
+    waitpid(parent, NULL, 0);
+    stamp("ended");
+    kill(-parent, SIGKILL);
+}
+
+/* Each number of a process is free again only when its zombie is gone. */
+static void wait_until_gone(void)
+{
+    for (int i = 0; i < ORPHANS; i++)
+        while (orphans[i] > 0 && (kill(orphans[i], 0) == 0 || errno != ESRCH))
+            usleep(200);
+    stamp("gone");
+}
+
+static void leave_orphans(void (*end)(void))
+{
+    orphans = mmap(NULL, ORPHANS * sizeof *orphans, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    end();
+    wait_until_gone();
+    wait_for_ever("idle");
+}
+
 int main(void)
 {
     const char *mode = getenv("MODE");
@@ -86,6 +150,12 @@ int main(void)
         write_all();
     if (mode && strcmp(mode, "family") == 0)
         family();
+    if (mode && strcmp(mode, "crash") == 0)
+        return 1;
+    if (mode && strcmp(mode, "in turn") == 0)
+        leave_orphans(in_turn);
+    if (mode && strcmp(mode, "at once") == 0)
+        leave_orphans(at_once);
     signal(SIGTERM, SIG_DFL);
     for (;;)
         pause();

@@ -1,10 +1,11 @@
 /* launch.c - `launch [-p] [-u UID] [-g CGROUP] STAMP PROGRAM ARGS...`: stamps the clock, then becomes PROGRAM.
- * -p: PROGRAM is PID 1 of a new PID namespace (and launch waits for it); -u: as that user; -g: in that cgroup. */
+ * -p: PROGRAM is PID 1 of a new PID namespace with a /proc of its own (and launch waits for it); -u: as that user; -g: in that cgroup. */
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -26,7 +27,7 @@ int main(int argc, char **argv)
             return 64;
     }
     if (as_pid1) {
-        if (unshare(CLONE_NEWPID) < 0)
+        if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0)
             return 111;
         pid_t child = fork();
         if (child > 0) {
@@ -36,6 +37,8 @@ int main(int argc, char **argv)
             return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         }
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("proc", "/proc", "proc", 0, NULL) < 0)
+            return 111;
     }
     if (cgroup) {
         char path[4096];

@@ -92,6 +92,8 @@ class Dinit(Peer):
         os.makedirs(f"{folder}/dinit")
         for i in range(count):
             lines = ["type = process", f"command = {child}", "restart = true", "restart-delay = 0", "restart-limit-count = 0"]
+            if os.environ.get("MODE") == "crash":
+                lines = lines[:3]
             if log:
                 lines.append(f"logfile = {folder}/s{i}.log")
             with open(f"{folder}/dinit/s{i}", "w") as file:
@@ -109,6 +111,7 @@ class Appliance(Peer):
         os.makedirs(f"{folder}/profiles")
         os.makedirs(f"{folder}/state")
         sink = '{ file = "%s/s" .. i .. ".log", size = 1000000, keep = 4, full = "block", console = false }' % folder if log else "nil"
+        backoff = "nil" if os.environ.get("MODE") == "crash" else "{ min = 0 }" # the default keeps a crash loop slow
         with open(f"{folder}/profiles/plain.lua", "w") as file:
             file.write(f"""return profile {{
   doc = "The children of a benchmark.", settings = {{}}, facts = {{}},
@@ -116,7 +119,7 @@ class Appliance(Peer):
     local services = {{}}
     for i = 0, {count - 1} do
       services[#services + 1] = service {{
-        name = "s" .. i, command = {{ "{child}" }}, backoff = {{ min = 0 }}, log = {sink},
+        name = "s" .. i, command = {{ "{child}" }}, backoff = {backoff}, log = {sink},
         env = {{ STAMP = "{os.environ['STAMP']}", MODE = "{os.environ.get('MODE', '')}",
                  SIZE = "{os.environ.get('SIZE', '')}", TOTAL = "{os.environ.get('TOTAL', '')}" }},
       }}
