@@ -2,8 +2,8 @@
 -- As PID 1 of a container, a word that is no command of ours is the program `docker run IMAGE PROGRAM ...` asks for: we become it.
 
 local function main(word, ...)
-  if word == nil or word == "run" then
-    return require("appliance.boot").run(word, ...)
+  if word == nil or word == "run" and select("#", ...) == 0 then       -- the shortest way: PID 1 loads no command line
+    return require("appliance.boot").run()
   end
   collectgarbage("restart")
   local cli = require "appliance.cli"

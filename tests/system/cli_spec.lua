@@ -74,6 +74,14 @@ describe("the program", function()
     os.execute("rm -r " .. home)
   end)
 
+  it("starts no node for a run that asks for help, or for what there is not", function()
+    local code, text = run("run", "--help")
+    assert.equal(0, code)
+    assert.matches("^usage: spark%-appliance run\n", text)
+    assert.equal(64, (run("run", "--bogus")))
+    assert.equal(64, (run("run", "master")))
+  end)
+
   it("shows its state", function()
     local code, text, err = run "status"
     assert.same({ 0, "" }, { code, err })

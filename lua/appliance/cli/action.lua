@@ -32,7 +32,7 @@ local function follow(action, name, term, options)
   end
   local task = require "appliance.core.task"
   local now, last, failed = { name = name, begun = task.now() }, nil, nil
-  local ticking <close> = term.live and tick(term, now) or nil -- luacheck: ignore
+  local ticking <close> = term.live and not options.json and tick(term, now) or nil -- luacheck: ignore
   for line in client.lines(stream, function(why) failed = why end) do
     if options.json then term:say("%s", line) end
     last = json.decode(line)

@@ -9,31 +9,36 @@ local function spark_version(file, home)
   end
 end
 
-local function java_version(file, home)
-  local release = file.read(home .. "/release", 8192)
-  return release and release:match 'JAVA_VERSION="([^"]+)"'
+--- What a node would run: its own search, so that this never names another. -> version, where | nil, why not
+local function spark_found(environ, file)
+  local home, err = require("appliance.facts.spark").find_home(environ, environ, file)
+  if not home then return nil, tostring(err) end
+  local version = spark_version(file, home)
+  return version, version and home or home .. " holds no Spark release"
 end
 
-local function found(environ, name, usual, version_of)
-  local file = require "appliance.core.file"
-  local candidates = { environ[name] or "", table.unpack(usual) }
-  for _, home in ipairs(candidates) do
-    local version = home ~= "" and version_of(file, home)
-    if version then return version, home end
-  end
-  return nil, (environ[name] or "") ~= "" and ("none in %s=%s"):format(name, environ[name]) or ("not found: set %s"):format(name)
+local function java_found(environ, file)
+  local java, err = require("appliance.facts.spark").find_java(environ, environ, file)
+  if not java then return nil, tostring(err) end
+  local version = java.release:match 'JAVA_VERSION="([^"]+)"'
+  return version, version and java.home or java.home .. "/release does not say which Java this is"
 end
 
 return {
   usage = "version [--json]",
   options = { json = "flag" },
   words = { 0, 0 },
-  help = "Prints the versions of the program, of Lua, and of the Spark and Java that it finds (SPARK_HOME, JAVA_HOME).",
+  help = [[
+Prints the versions of the program, of Lua, and of the Spark and Java that a node would run: those of SPARK_HOME and JAVA_HOME, else those
+in PATH and in the usual places.]],
   run = function(options, _, term)
     local host = require "appliance.core.host"
-    local environ = host.environ()
-    local spark, spark_where = found(environ, "SPARK_HOME", { "/opt/spark" }, spark_version)
-    local java, java_where = found(environ, "JAVA_HOME", { "/usr/lib/jvm/default-java" }, java_version)
+    local environ, file = host.environ(), require "appliance.core.file"
+    for _, name in ipairs { "SPARK_HOME", "JAVA_HOME" } do
+      if environ[name] == "" then environ[name] = nil end
+    end
+    local spark, spark_where = spark_found(environ, file)
+    local java, java_where = java_found(environ, file)
     if options.json then
       local json = require "appliance.json"
       term:say("%s", json.encode({ program = host.version(), lua = _VERSION:match "%S+$", spark = spark, java = java }, "  "))

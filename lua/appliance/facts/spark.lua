@@ -26,7 +26,8 @@ end
 
 local function major(release) return tonumber(release:match 'JAVA_VERSION="(%d+)') or 0 end
 
-local function find_java(env, environ, file)
+--- -> { home, release = text of its `release` file } | nil, failure
+function spark.find_java(env, environ, file)
   local candidates = java_candidates(env, environ, file)
   local fallback
   for _, home in ipairs(candidates) do
@@ -44,10 +45,11 @@ local function find_java(env, environ, file)
 end
 
 --- SPARK_HOME, else the directory above a spark-submit in PATH, else the image's.
-local function find_home(env, environ, file)
+function spark.find_home(env, environ, file)
   if env.SPARK_HOME then
-    if file.stat(env.SPARK_HOME .. "/jars") then return env.SPARK_HOME end
-    return nil, failure.new("missing", "SPARK_HOME=%s has no jars/; set it to the directory of a Spark release", env.SPARK_HOME)
+    local there, err = file.stat(env.SPARK_HOME .. "/jars")
+    if there then return env.SPARK_HOME end
+    return nil, failure.new("missing", "SPARK_HOME=%s has no jars/ (%s); set it to the directory of a Spark release", env.SPARK_HOME, err)
   end
   for directory in (environ.PATH or ""):gmatch "[^:]+" do
     local home = (file.real(directory .. "/spark-submit") or ""):match "^(.*)/bin/spark%-submit$"
@@ -72,9 +74,9 @@ end
 --- What SPARK_HOME and JAVA_HOME are -> layout.describe's table with archive = { key, path (nil: there is none yet), target } | nil, err
 function spark.discover(env, environ, state_dir, file)
   local home, java, found, err
-  home, err = find_home(env, environ, file)
+  home, err = spark.find_home(env, environ, file)
   if not home then return nil, err end
-  java, err = find_java(env, environ, file)
+  java, err = spark.find_java(env, environ, file)
   if not java then return nil, err end
   found, err = require("appliance.spark.layout").describe { home = home, java = java, jars = jars_of(home, file) }
   if not found then return nil, err end

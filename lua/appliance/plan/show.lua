@@ -30,6 +30,44 @@ local function words(value)
   return table.concat(parts, " ")
 end
 
+--- A class path of hundreds of jars hides all that stands beside it: its ends are shown (--json has all of it).
+local function fold(word)
+  local first, middle, last = word:match "^([^:]*:)(.*)(:[^:]*)$"
+  local _, jars = (middle or ""):gsub("[^:]+", "")
+  return jars > 20 and ("%s(%d more)%s"):format(first, jars, last) or word
+end
+
+local function folded(text) return (text:gsub("%S+", fold)) end
+
+--- The words of a text, each with what follows it; a class path is a word for each jar.
+local function pieces(text)
+  local list = {}
+  for word, space in text:gmatch "(%S+)(%s*)" do
+    if fold(word) ~= word then
+      for jar in word:gmatch "[^:]*:?" do list[#list + 1] = jar end
+    else
+      list[#list + 1] = word
+    end
+    list[#list] = list[#list] .. space
+  end
+  return list
+end
+
+--- What differs between two texts of words, with one word before it: that is the option whose value it is.
+local function differing(from, to)
+  local a, b = pieces(from), pieces(to)
+  local shorter = math.min(#a, #b)
+  local first, rest = 1, 0
+  while first <= shorter and a[first] == b[first] do first = first + 1 end
+  while rest <= shorter - first and a[#a - rest] == b[#b - rest] do rest = rest + 1 end
+  first = math.max(first - 1, 1)
+  local function shown(list)
+    local middle = table.concat(list, "", first, #list - rest):gsub("%s+$", "")
+    return (first > 1 and "... " or "") .. folded(middle) .. (rest > 0 and " ..." or "")
+  end
+  return shown(a), shown(b)
+end
+
 local function shown_service(service)
   local shown = {}
   for field, value in pairs(service) do shown[field] = value end
@@ -67,7 +105,6 @@ end
 
 local SERVICE_FIELDS = {
   "role", "after", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "user", "nice", "dir", "log",
-  "env",
 }
 
 --- What `spark-appliance plan` prints.
@@ -90,9 +127,12 @@ function show.describe(plan)
   for _, service in ipairs(shown.services) do
     say("")
     say("service %s", service.name)
-    say("  command  %s", words(service.command))
+    say("  command  %s", folded(words(service.command)))
     for _, field in ipairs(SERVICE_FIELDS) do
       if service[field] ~= nil then say("  %-8s %s", field, words(service[field])) end
+    end
+    for i, name in ipairs(sorted_keys(service.env or {})) do
+      say("  %-8s %s=%s", i == 1 and "env" or "", name, fold(words(service.env[name])))
     end
   end
   for _, note in ipairs(shown.notes or {}) do
@@ -176,7 +216,9 @@ function show.diff_text(difference)
   for _, entry in ipairs(difference.services) do
     local mark = MARK[entry.kind]
     if not entry.field then
-      say("%s service %s%s", mark, entry.service, entry.to and ": " .. entry.to or "")
+      say("%s service %s%s", mark, entry.service, entry.to and ": " .. folded(entry.to) or "")
+    elseif entry.from and entry.to then
+      say("%s service %s: %s: %s -> %s", mark, entry.service, entry.field, differing(entry.from, entry.to))
     else
       say("%s service %s: %s: %s -> %s", mark, entry.service, entry.field, entry.from or "(none)", entry.to or "(none)")
     end
