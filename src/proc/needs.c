@@ -7,7 +7,7 @@
 
 static const char *kind_words(enum need_kind kind)
 {
-    return kind == NEED_STARTED ? " to be started" : kind == NEED_DONE ? " to be done" : "";
+    return kind == NEED_STARTED ? " to be started" : kind == NEED_DONE ? " to be done" : " to be ready";
 }
 
 static bool is_met(const struct service *needed, enum need_kind kind)

@@ -33,7 +33,7 @@ static void starts_what_needs_nothing_at_once_and_the_others_as_soon_as_they_may
     assert_int_equal(state_of("master"), SERVICE_WAITING);
     struct service_view view;
     supervisor_view(world.sup, "worker", &view);
-    assert_string_equal(view.reason, "waits for master");
+    assert_string_equal(view.reason, "waits for master to be ready");
     supervisor_view(world.sup, "shell", &view);
     assert_string_equal(view.reason, "waits for master to be started");
 
@@ -49,7 +49,7 @@ static void starts_what_needs_nothing_at_once_and_the_others_as_soon_as_they_may
     assert_int_equal(state_of("worker"), SERVICE_UP);
     assert_said("prepare: done after 0.3 s");
     assert_said("master: ready after 1.2 s");
-    assert_said("worker: waits for master");
+    assert_said("worker: waits for master to be ready");
     assert_said("worker: started (pid ");
 }
 
@@ -147,10 +147,10 @@ static void who_waits_for_a_removed_service_goes_on_when_it_comes_back(void **un
     want("worker", true);
     struct service_view view;
     supervisor_view(world.sup, "worker", &view);
-    assert_string_equal(view.reason, "waits for master (not wanted)");
+    assert_string_equal(view.reason, "waits for master to be ready (not wanted)");
     assert_true(supervisor_remove(world.sup, "master", NULL));
     supervisor_view(world.sup, "worker", &view);
-    assert_string_equal(view.reason, "waits for master (not declared)");
+    assert_string_equal(view.reason, "waits for master to be ready (not declared)");
     assert_false(supervisor_view(world.sup, "master", &view));
     run(spec_of("master"));
     assert_int_equal(state_of("worker"), SERVICE_UP);
