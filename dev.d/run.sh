@@ -16,6 +16,10 @@ run_node() {
   STATE_DIR=${STATE_DIR:-$(cache_dir)/node}
   mkdir -p "$STATE_DIR" || die "$STATE_DIR: not writable; set STATE_DIR to a directory that is"
   export SPARK_HOME STATE_DIR
+  # Its answers would be taken for those of the node started here.
+  if "$TOP/build/spark-appliance" status >/dev/null 2>&1; then
+    die "a node already runs in $STATE_DIR; stop it, or set STATE_DIR (and MASTER_PORT, MASTER_UI_PORT, WORKER_UI_PORT) for another"
+  fi
 
   job=''
   node=''
