@@ -138,13 +138,15 @@ static void signal_main(const struct family *f, int signal)
         child_signal(main, SIGCONT, REACH_LEADER);
 }
 
-/* Returns the pidfd, or -1 where there is none. */
-static int signal_other(const struct process *p, int signal)
+/* Returns the pidfd, or -1 where there is none. `told`: it has the signal, or is gone; else the next sweep has to try again. */
+static int signal_other(const struct process *p, int signal, bool *told)
 {
     int pidfd = sys.pidfd_open(p->pid, 0);
     if (pidfd < 0 && errno == ESRCH)
         return -1;
-    if (!sweep_is_same(p->pid, p->start)) {
+    bool shortage;
+    if (!sweep_is_same(p->pid, p->start, &shortage)) {
+        *told = !shortage;
         if (pidfd >= 0)
             sys.close(pidfd);
         return -1;
@@ -255,13 +257,13 @@ static int ask(struct family *f, int signal, bool all, bool fresh)
         const struct process *p = &s->list[i];
         if (!member[i])
             continue;
-        if (known)
-            known[known_count++] = (struct known){p->pid, p->start};
-        bool again = !all && is_known(f, p);
+        bool again = !all && is_known(f, p), told = true;
         if (p->pid == f->main && !again)
             signal_main(f, signal);
         else if (p->pid != f->main && (!again || f->watched < WATCHERS))
-            watch_member(f, p->pid, signal_other(p, again ? 0 : signal));
+            watch_member(f, p->pid, signal_other(p, again ? 0 : signal, &told));
+        if (known && (told || again))
+            known[known_count++] = (struct known){p->pid, p->start};
     }
     count += count_unsure(f, s, member);
     free(member);

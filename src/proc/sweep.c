@@ -126,11 +126,11 @@ static bool is_in_exec(pid_t pid)
     return field[VSIZE] > 0 && (field[ENV_END] == 0 || field[ENV_END] > field[ENV_START]);
 }
 
-bool sweep_is_same(pid_t pid, uint64_t start)
+bool sweep_is_same(pid_t pid, uint64_t start, bool *shortage)
 {
     struct process now;
-    bool shortage;
-    return open_proc() && read_stat(pid, &now, &shortage) && now.start == start;
+    *shortage = false;
+    return open_proc() && read_stat(pid, &now, shortage) && now.start == start;
 }
 
 /* Leaves the offset of "name@instance" in p->marker. */

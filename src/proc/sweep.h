@@ -28,8 +28,8 @@ enum sweep_result { SWEEP_DONE, SWEEP_LATER /* no memory or descriptor just now 
 
 /* One sweep serves everybody who asks in the same turn of the loop while nobody died, unless `fresh`. Valid until the next call. */
 enum sweep_result sweep_take(struct loop *, bool fresh, const struct sweep **);
-/* True when `pid` is still the process that started at `start`, and no zombie. */
-bool sweep_is_same(pid_t pid, uint64_t start);
+/* True when `pid` is still the process that started at `start`, and no zombie. False with `shortage`: that could not be told now. */
+bool sweep_is_same(pid_t pid, uint64_t start, bool *shortage);
 /* Gives everything back: descriptors, memory, timer. */
 void sweep_stop(void);
 
