@@ -37,7 +37,7 @@ describe("the command lines of java", function()
   --- What differs on purpose.
   local OURS <const> = {
     "^%-Xmx", "^%-Xshare", "^%-Xlog", "^%-XX:%+Use%a+GC$", "^%-XX:Tiered", "^%-XX:%+ExitOn", "^%-XX:SharedArchive", "^%-Djava%.io%.tmpdir",
-    "^%-Dappliance%.", "^%-Dderby%.system%.home",
+    "^%-Dappliance%.", "^%-Dderby%.system%.home", "^%-Dspark%.port%.maxRetries=0$",
   }
 
   local function is_ours(word)

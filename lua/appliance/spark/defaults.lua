@@ -75,6 +75,9 @@ function defaults.keys(here)
   if here.runs.master and env.RECOVERY == "filesystem" then
     keys["spark.deploy.recoveryMode"] = "FILESYSTEM"
     keys["spark.deploy.recoveryDirectory"] = at.recovery
+    -- A master that finds a dead worker in its records places nothing until it has given that one up. Since 4.0 this need not be the
+    -- worker time-out of a minute; but a driver that pauses (collects garbage) must have the time to answer, or its application is over.
+    keys["spark.deploy.recoveryTimeout"] = "20s"
   end
   add_security(here, keys)
   return keys

@@ -8,7 +8,7 @@ return function(here, options)
     command = java.command {
       layout = here.layout, kind = "daemon", class = "org.apache.spark.deploy.master.Master",
       before = env.SPARK_DAEMON_CLASSPATH, conf = here.directories.conf, after = here.class_path_after,
-      heap = here.shares.daemon_memory, flags = here:flags "master", properties = here:properties(),
+      heap = here.shares.daemon_memory, flags = here:flags "master", properties = here:daemon_properties(),
       options = here:user_options("SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS"),
       arguments = {
         "--host", options.host or here.node.ip, "--port", env.MASTER_PORT, "--webui-port", env.MASTER_UI_PORT,

@@ -118,6 +118,10 @@ function node:properties(more)
   return made
 end
 
+--- The same for master and worker. Spark would take the next port where one is in use, and be where nobody asks for it: workers, links and
+--- our own probe know the port that was set. Without another try it ends and says which port it could not have.
+function node:daemon_properties() return self:properties { ["spark.port.maxRetries"] = 0 } end
+
 --- The user's own JVM options from settings. A heap among them is refused, as Spark's launcher does.
 function node:user_options(...)
   local list = {}

@@ -17,7 +17,7 @@ return function(here, options)
     command = java.command {
       layout = here.layout, kind = "daemon", class = "org.apache.spark.deploy.worker.Worker",
       before = env.SPARK_DAEMON_CLASSPATH, conf = here.directories.conf, after = here.class_path_after,
-      heap = here.shares.daemon_memory, flags = here:flags "worker", properties = here:properties(),
+      heap = here.shares.daemon_memory, flags = here:flags "worker", properties = here:daemon_properties(),
       options = here:user_options("SPARK_DAEMON_JAVA_OPTS", "SPARK_WORKER_OPTS"),
       arguments = {
         "--host", options.host or here.node.ip, "--port", env.WORKER_PORT or 0, "--webui-port", env.WORKER_UI_PORT,
