@@ -32,7 +32,8 @@ docs.settings = {
     .. "where there is one; else `single-node`).",
   APPLIANCE_PROFILES = "Directories of profiles, separated by colons, looked through before /etc/spark-appliance and the shipped ones.",
   STATE_DIR = "The one writable directory: configuration as written, recovery data, work of applications, control socket. Empty: "
-    .. "/var/lib/spark-appliance where that can be written, else $XDG_STATE_HOME/spark-appliance or ~/.local/state/spark-appliance.",
+    .. "/var/lib/spark-appliance where that can be written, else $XDG_STATE_HOME/spark-appliance or ~/.local/state/spark-appliance, and "
+    .. "without a home /tmp/spark-appliance.",
   LOG_FORMAT = "Lines for people, or one JSON object a line.",
   LOG_LEVEL = "The least severe of our own lines to be shown.",
   LOG_DIR = "Also keep each service's output in a file here. Empty: only on stdout.",
