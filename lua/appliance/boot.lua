@@ -1,6 +1,7 @@
 --- `spark-appliance run`: settings -> profile -> facts -> plan -> services, and then again whenever something changes.
--- Walk: boot.run -> configure -> node:start -> node:turn (for ever). What may fail before the first service ends the program with its
--- exit code and every fault at once; what fails later is an event: it is told, and what runs goes on.
+-- Walk: boot.run -> configure -> node:learn -> node:decide -> node:carry_out -> node:follow_changes (for ever).
+-- What may fail before the first service ends the program with its exit code and every fault at once; what fails later is an event: it
+-- is told, and what runs goes on.
 local facts = require "appliance.facts"
 local file = require "appliance.core.file"
 local host = require "appliance.core.host"
@@ -79,47 +80,89 @@ function boot.plan()
   return configured, plan
 end
 
---- Follows the facts of the profile in force, from their first values on; a change is put into the inbox.
-function node:follow_facts()
+--- Runs f as a task: whatever a profile made of it (a plan of a million services, a table that contains itself) can end that task,
+--- and nothing else. -> its results | nil, faults
+local function apart(name, f, ...)
+  local running <close> = task.start(name, f, ...)
+  return (function(ok, ...)
+    if ok then return ... end
+    return nil, { require("appliance.budget").in_words((...)) }
+  end)(running:join())
+end
+
+--- Something happened. Until somebody has heard of it, twice is once, so that neither a storm of SIGHUPs nor facts that change all the
+--- time pile up.
+function node:tell(what)
+  if self.pending[what] then return end
+  self.pending[what] = true
+  self.inbox:put(what)
+end
+
+function node:hear()
+  local what = self.inbox:get()
+  self.pending[what] = nil
+  return what
+end
+
+--- First values of all facts of these settings and this profile -> followed facts | nil, faults
+function node:learn(configured)
+  local sources, env = configured.profile.facts, configured.env
+  local followed = facts.follow(sources, env)
+  self.state = "it waits for facts"
+  local values, faults = followed:first(sources, env.FACTS_TIMEOUT)
+  self.state = nil
+  if values then return followed end
+  followed:close()
+  return nil, faults
+end
+
+function node:__close()
   if self.follower then self.follower:cancel() end
   if self.followed then self.followed:close() end
-  local sources, env = self.configured.profile.facts, self.configured.env
-  self.state = "it waits for facts"
-  self.followed = facts.follow(sources, env)
-  local values, faults = self.followed:first(sources, env.FACTS_TIMEOUT)
-  self.state = nil
-  if not values then return nil, faults end
-  if next(self.followed.running) then
+end
+
+--- From here on these are in force; a change of the facts is told.
+function node:adopt(configured, followed)
+  self:__close()
+  self.configured, self.followed, self.follower = configured, followed, nil
+  if next(followed.running) then
     self.follower = task.start("facts", function()
-      while self.followed:next() do self.inbox:put "facts" end
+      while followed:next() do self:tell "facts" end
     end)
   end
-  return true
 end
 
---- The plan of the facts as they are now, carried out. -> true | nil, faults; then whatever could not be computed stays as it was.
-function node:replan(why)
-  local values = self.followed.values
-  local wanted, faults = boot.compute(self.configured, values)
-  if not wanted then return nil, faults end
-  local causes = why and { why } or self.planned_for and require("appliance.reconcile").causes(self.planned_for, values)
-  self.planned_for = {}
-  for name, value in pairs(values) do self.planned_for[name] = value end
-  return self:apply(wanted, causes)
+--- What these settings and facts ask for, and what of it is not there yet; at the start, compared with the files that an earlier run
+--- left. -> { wanted =, steps =, facts = } | nil, faults. Nothing is done yet.
+function node:decide(configured, followed, why)
+  return apart("plan", function()
+    local known = {}
+    for name, value in pairs(followed.values) do known[name] = value end
+    local wanted, faults = boot.compute(configured, followed.values)
+    if not wanted then return nil, faults end
+    local reconcile = require "appliance.reconcile"
+    local states = {}
+    for _, view in ipairs(self.supervise.list()) do states[view.name] = view end
+    local steps = reconcile.steps(self.plan or require("appliance.supervise").found(self:conf()), wanted, {
+      states = states, causes = why and { why } or self.planned_for and reconcile.causes(self.planned_for, known),
+    })
+    return { wanted = wanted, steps = steps, facts = known }
+  end)
 end
 
---- Carries out what differs from the plan in force; at the start, from the files that an earlier run left.
-function node:apply(wanted, causes)
-  local supervise, conf = require "appliance.supervise", self.state_dir .. "/conf"
-  local states = {}
-  for _, view in ipairs(self.supervise.list()) do states[view.name] = view end
-  local steps = require("appliance.reconcile").steps(self.plan or supervise.found(conf), wanted, { states = states, causes = causes })
+--- Where services find their configuration.
+function node:conf() return self.state_dir .. "/conf" end
+
+--- -> true | nil, faults: what failed is tried again with the next change
+function node:carry_out(decision)
+  local supervise = require "appliance.supervise"
   if not self.plan then                                        -- at the start each service says so itself
-    for _, step in ipairs(steps) do if step.kind == "start" then step.log = nil end end
+    for _, step in ipairs(decision.steps) do if step.kind == "start" then step.log = nil end end
   end
-  local failures = supervise.apply(steps, conf)
-  self.plan = supervise.in_force(wanted, failures, self.plan)
-  if #failures > 0 then return nil, { ("%d of %d steps of the plan failed"):format(#failures, #steps) } end
+  self.planned_for = decision.facts
+  local failures = supervise.apply(decision.steps, self:conf())
+  self.plan = supervise.in_force(decision.wanted, failures, self.plan)
+  if #failures > 0 then return nil, { ("%d of %d steps failed"):format(#failures, #decision.steps) } end
   return true
 end
 
@@ -127,23 +170,38 @@ local function tell(faults, consequence)
   for _, fault in ipairs(faults) do log.error(("%s: %s"):format(consequence, fault)) end
 end
 
---- SIGHUP: settings files and profile again. Faults leave everything as it is.
-function node:reload()
-  local configured, faults = configure()
-  if not configured then return tell(faults, "SIGHUP: nothing was changed") end
-  local before = self.configured
-  self.configured = configured
+--- The plan of the facts as they are now.
+function node:replan()
+  local decision, faults = self:decide(self.configured, self.followed)
+  if not decision then return tell(faults, "the plan can't be computed, everything stays as it is") end
   local ok
-  ok, faults = self:follow_facts()
-  if ok then ok, faults = self:replan "settings or profile were read again" end
+  ok, faults = self:carry_out(decision)
+  if not ok then tell(faults, "the plan is in force but for what failed, which is tried again with the next change") end
+end
+
+--- SIGHUP: settings files and profile again. Until there is a plan of them everything goes on as it is, and after a fault so it stays.
+--- -> whether there is a new plan
+function node:reload()
+  local configured, faults = apart("settings", configure)
+  local followed, decision
+  if configured then followed, faults = self:learn(configured) end
+  if followed then decision, faults = self:decide(configured, followed, "settings or profile were read again") end
+  if not decision then
+    if followed then followed:close() end
+    tell(faults, "SIGHUP: nothing was changed")
+    return false
+  end
+  self:adopt(configured, followed)
+  log.level(configured.env.LOG_LEVEL)
+  local ok, err = program.supervise(options_of(configured.env))
+  if not ok then log.error(("SIGHUP: %s"):format(err)) end
+  ok, faults = self:carry_out(decision)
   if ok then
-    program.supervise(options_of(configured.env))
     log.info "SIGHUP: settings and profile were read again and are in force"
   else
-    tell(faults, "SIGHUP: nothing was changed")
-    self.configured = before
-    self:follow_facts()
+    tell(faults, "SIGHUP: settings and profile are in force but for what failed, which is tried again with the next change")
   end
+  return true
 end
 
 --- Facts that change in bursts are one change: waits until they have been quiet. -> what came instead, if it is more urgent
@@ -151,7 +209,7 @@ function node:wait_until_quiet()
   local settling = require("appliance.settle").new()
   settling:changed(task.now())
   while not settling:take(task.now()) do
-    local more <close> = task.start("inbox", function() return self.inbox:get() end)
+    local more <close> = task.start("inbox", self.hear, self)
     local ok, what = more:join(settling:due() - task.now())
     if ok and what ~= "facts" then return what end
     if ok then settling:changed(task.now()) end
@@ -163,18 +221,15 @@ function node:follow_changes()
   local _ <close> = task.start("SIGHUP", function()
     while true do
       program.reload()
-      self.inbox:put "reload"
+      self:tell "reload"
     end
   end)
   while true do
-    local what = self.inbox:get()
-    if what == "facts" then what = self:wait_until_quiet() or what end
-    if what == "reload" then
-      self:reload()
-    else
-      local ok, faults = self:replan()
-      if not ok then tell(faults, "the plan can't be computed, everything stays as it is") end
-    end
+    local what = self:hear()
+    local is_fact = what == "facts"
+    if is_fact then what = self:wait_until_quiet() end
+    local is_new = what == "reload" and self:reload()
+    if is_fact and not is_new then self:replan() end           -- a reload that failed must not swallow the change
   end
 end
 
@@ -201,7 +256,7 @@ function boot.run()
   local env = configured.env
   log.level(env.LOG_LEVEL)
 
-  local self = setmetatable({ configured = configured, inbox = task.queue(), state_dir = configured.state_dir,
+  local self <close> = setmetatable({ inbox = task.queue(), pending = {}, state_dir = configured.state_dir,
     supervise = require "appliance.core.supervise", profile = configured.profile.name, started = task.now() }, node)
   local server <close>, problem = serve(self)
   if not server then return refuse({ problem }, EXIT_FAILURE) end
@@ -209,9 +264,13 @@ function boot.run()
   if not ok then return refuse({ err }, EXIT_FAILURE) end
   for _, note in ipairs(settings.notes(env)) do log.warn(note) end
 
-  ok, faults = self:follow_facts()
-  if not ok then return refuse(faults, EXIT_NO_FACT) end
-  ok, faults = self:replan()
+  local followed, decision
+  followed, faults = self:learn(configured)
+  if not followed then return refuse(faults, EXIT_NO_FACT) end
+  self:adopt(configured, followed)
+  decision, faults = self:decide(configured, followed)
+  if not decision then return refuse(faults, EXIT_CONFIGURATION) end
+  ok, faults = self:carry_out(decision)
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
 
   program.trim()

@@ -39,7 +39,7 @@ local function position()
   return ""
 end
 
-function budget.run(f, ...)
+local function bounded(f, ...)
   local run = { used = 0 }
   local thread = coroutine.create(f)
   debug.sethook(thread, function()
@@ -50,17 +50,31 @@ function budget.run(f, ...)
   end, "", STEP)
   local outer <const> = current
   current = run
-  local results = table.pack(coroutine.resume(thread, ...))
-  current = outer
-  if results[1] and coroutine.status(thread) == "suspended" then
-    coroutine.close(thread)
-    return nil, "waits, which a profile may not: what must be learned from the world is a fact"
-  end
-  if not results[1] then
-    coroutine.close(thread)
-    return nil, run.spent or results[2]
-  end
-  return table.unpack(results, 1, results.n)
+  return (function(ok, ...)
+    current = outer
+    if ok and coroutine.status(thread) == "suspended" then
+      coroutine.close(thread)
+      return false, "waits, which a profile may not: what must be learned from the world is a fact"
+    end
+    if ok then return true, ... end
+    coroutine.close(thread)                                  -- before anything else: it may hold all the memory there is
+    return false, run.spent or ...
+  end)(coroutine.resume(thread, ...))
+end
+
+--- An error value may have a __tostring of its own, which may fail, or compute without end.
+function budget.in_words(problem)
+  if type(problem) ~= "table" then return tostring(problem) end
+  local ok, text = bounded(tostring, problem)
+  return ok and text or "an error that can't say what it is about"
+end
+
+--- -> true, results | nil, sentence
+function budget.run(f, ...)
+  return (function(ok, ...)
+    if ok then return true, ... end
+    return nil, budget.in_words((...))
+  end)(bounded(f, ...))
 end
 
 return budget

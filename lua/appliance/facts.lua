@@ -23,6 +23,7 @@ function facts.follow(sources, env)
   local followed = { values = {}, running = {}, missing = 0, changes = task.queue(), changed = {} }
 
   local function emit(name, value)
+    if value == nil then error(("fact %s: nil is no value; a source that can't learn it returns nil, err"):format(name), 3) end
     if followed.values[name] ~= nil and same(followed.values[name], value) then return end
     local is_first = followed.values[name] == nil
     followed.values[name] = value

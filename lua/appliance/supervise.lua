@@ -1,6 +1,8 @@
 --- Carries the reconciler's steps out. Decides nothing: what fails is said and returned, and the rest is done all the same.
 local supervise = {}
 
+local PIECE <const> = 256                                      -- steps without a look at anything else, such as a SIGTERM
+
 local does = {
   write = function(world, step) return world.write(step.file, step.text, step.mode) end,
   remove = function(world, step) return world.remove_file(step.file) end,
@@ -13,7 +15,8 @@ local does = {
 }
 
 --- supervise.carry_out(steps, world) -> failures: a list, empty when all went well, of { step =, err = }.
---- `world` has write, remove_file, declare, remove, want, restart (each -> true | nil, err) and log(sentence).
+--- `world` has write, remove_file, declare, remove, want, restart (each -> true | nil, err) and log(sentence), and may have rest(), called
+--- now and then between two steps.
 function supervise.carry_out(steps, world)
   local failures, postponed, undeclared = {}, {}, {}
   local function carry(step)
@@ -27,6 +30,7 @@ function supervise.carry_out(steps, world)
     end
   end
   for i, step in ipairs(steps) do
+    if i % PIECE == 0 and world.rest then world.rest() end
     if step.kind == "declare" then
       -- Two services that swap who waits for whom look like a circle until both are declared: such a one is tried again behind the others.
       if not world.declare(step.spec) then postponed[#postponed + 1] = step end
@@ -88,6 +92,7 @@ function supervise.world(directory)
   local function path_of(name) return name:sub(1, 1) == "/" and name or directory .. "/" .. name end
   return {
     log = log.info,
+    rest = require "appliance.core.task".yield,
     write = function(name, text, mode)
       local path = path_of(name)
       local ok, err = file.make_dirs(path:match "^(.*)/[^/]*$")

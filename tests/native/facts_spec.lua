@@ -52,6 +52,20 @@ describe("facts", function()
   end)
 end)
 
+describe("a fact that tells nothing", function()
+  it("is missing, and stands for no other one", function()
+    local sources = {
+      empty = facts.source("the void", function(emit) pcall(emit); emit(nil) end),
+      slow = facts.source("the sun", function() task.sleep(1000) end),
+    }
+    local followed <close> = facts.follow(sources)
+    local values, faults = followed:first(sources, 0.01)
+    assert.is_nil(values)
+    assert.same(2, #faults)
+    assert.matches("fact empty %(the void%): .*facts_spec.lua:%d+: fact empty: nil is no value", faults[1])
+  end)
+end)
+
 describe("a fact whose source breaks", function()
   it("is missing, with the error as the reason", function()
     local sources = { broken = facts.source("the moon", function() error("fell down", 0) end) }

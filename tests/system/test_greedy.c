@@ -47,6 +47,37 @@ static void a_loop_without_end_after_a_hangup_changes_nothing(void **unused)
     }
 }
 
+static void whatever_a_profile_makes_of_memory_plans_and_errors_changes_nothing(void **unused)
+{
+    (void)unused;
+    static const char *const bad[] = {
+        "local t = {} while true do t = { t } end",
+        "local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end",
+        "local t = {} for i = 1, 2e5 do t[i] = service { name = 's' .. i, command = { '/bin/true' } } end return t",
+        "local t = {} t[1] = t return t",
+        "local t = {} for i = 1, 1e5 do t = { t } end return t",
+        "error(setmetatable({}, { __tostring = function(problem) error(problem) end }))",
+        "error(setmetatable({}, { __tostring = function() while true do end end }))",
+        "local bad = setmetatable({}, { __tostring = function() while true do end end })\n"
+        "return { setmetatable({}, { __index = function() error(bad) end }) }",
+    };
+    struct node *n = start_with(NODE_PID1, good, NULL);
+    node_await(n, "a: started");
+    for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
+        scratch_write(n->folder, "mine.lua", bad[i], 0644);
+        node_signal(n, SIGHUP);
+        node_await_times(n, "SIGHUP: nothing was changed", i + 1);
+        assert_int_equal(node_members(n, NULL), 1);
+    }
+    assert_int_equal(node_times(n, "a: started"), 1);
+    scratch_write(n->folder, "mine.lua", good, 0644);
+    node_signal(n, SIGHUP);
+    node_await(n, "are in force");
+    node_signal(n, SIGTERM);
+    assert_int_equal(node_await_end(n), 0);
+    node_free(n);
+}
+
 static void a_backtracking_pattern_ends_with_70_and_takes_every_service_along(void **unused)
 {
     (void)unused;
@@ -77,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loop_without_end_at_the_start_is_a_fault_with_its_line),
         cmocka_unit_test(a_loop_without_end_after_a_hangup_changes_nothing),
+        cmocka_unit_test(whatever_a_profile_makes_of_memory_plans_and_errors_changes_nothing),
         cmocka_unit_test(a_backtracking_pattern_ends_with_70_and_takes_every_service_along),
         cmocka_unit_test(a_backtracking_pattern_at_the_start_ends_with_70),
     };

@@ -109,6 +109,12 @@ describe("a plan", function()
                    services = { some("a", { inputs = { "spark-default.conf" } }), some "a" } })
   end)
 
+  it("refuses more services than any machine can start", function()
+    local many = {}
+    for i = 1, 10001 do many[i] = some("s" .. i) end
+    assert.same({ "services: there are 10001, 10000 at most; is there a loop that adds too many?" }, faults_of { services = many })
+  end)
+
   it("checks each kind of readiness for what it needs", function()
     assert.same({
       "service a: ready.path is missing: the path to ask for, such as \"/json/\"",

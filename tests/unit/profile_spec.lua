@@ -293,6 +293,14 @@ describe("profile", function()
       assert.truthy(plan_error(with_plan "while true do pcall(function() while true do end end) end"):find "computes without end")
     end)
 
+    it("fails with an error that can't be told in words, and that is a fault like others", function()
+      for _, how in ipairs { "error 'x'", "error(problem)", "while true do end", "return nil", "return {}" } do
+        local text = ("error(setmetatable({}, { __tostring = function(problem) %s end }))"):format(how)
+        assert.truthy(plan_error(with_plan(text)):find("an error that can't say what it is about", 1, true))
+      end
+      assert.truthy(plan_error(with_plan "error(setmetatable({}, { __tostring = function() return 'told' end }))"):find "^told")
+    end)
+
     it("may not wait", function()
       local budget = require "appliance.budget"
       local ok, err = budget.run(function() coroutine.yield() end)

@@ -270,8 +270,16 @@ local function cycles(services, by_name, fault)
   for _, service in ipairs(services) do visit(service) end
 end
 
+--- More is a slip of a loop, which no machine should try to start.
+local MOST_SERVICES <const> = 10000
+
 --- check.services(draft, faults) -> normalised list
 function check.services(made, faults)
+  if #made.services > MOST_SERVICES then
+    faults[#faults + 1] = failure.new("invalid", "services: there are %d, %d at most; is there a loop that adds too many?", #made.services,
+      MOST_SERVICES)
+    return {}
+  end
   local services, by_name = {}, {}
   local function fault(name, text) faults[#faults + 1] = failure.new("invalid", "service %s: %s", name, text) end
   for at, given in ipairs(made.services) do
