@@ -203,7 +203,7 @@ group_docker() {
 }
 
 test_closing() {
-  failures=$(grep -A40 '^FAIL' "$LOGS/summary" 2>/dev/null | grep -v '^ok ' | head -n 200)
+  failures=$(awk '/^FAIL/ { told = 1 } /^(ok|skip) / { told = 0 } told' "$LOGS/summary" 2>/dev/null | head -n 300)
   if [ -n "$failures" ]; then
     printf '\nWhat failed (all output is in build/test-logs):\n%s\n\n' "$failures"
   fi
