@@ -11,7 +11,10 @@ struct bytes {
     size_t length;
 };
 
-static inline struct bytes bytes_of(const char *text) { return (struct bytes){text, strlen(text)}; }
+static inline struct bytes bytes_of(const char *text)
+{
+    return (struct bytes){text, strlen(text)};
+}
 static inline bool bytes_equal(struct bytes a, struct bytes b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);

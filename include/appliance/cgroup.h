@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 struct cgroup_limits {
-    int version;             /* 1, 2, or 0 where there is none */
-    int64_t memory_bytes;    /* -1: no limit. The least of all levels up to the root */
-    double cpus;             /* quota / period, and no more than cpuset and affinity allow; >0 always */
+    int version;          /* 1, 2, or 0 where there is none */
+    int64_t memory_bytes; /* -1: no limit. The least of all levels up to the root */
+    double cpus;          /* quota / period, and no more than cpuset and affinity allow; >0 always */
 };
 
 /* `root` is "/" in the program: root/proc/self/cgroup, root/proc/self/mountinfo and root/sys/fs/cgroup are read below it. */

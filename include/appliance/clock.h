@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define NS_PER_MS INT64_C(1000000)
-#define NS_PER_S INT64_C(1000000000)
+#define NS_PER_S  INT64_C(1000000000)
 
 int64_t clock_ns(void);      /* CLOCK_MONOTONIC: never jumps, stands still in suspend; the loop's timers live on it */
 int64_t clock_boot_ns(void); /* CLOCK_BOOTTIME: counts suspend too; for leases, whose other side goes on counting */

@@ -13,12 +13,12 @@
 #include <stdbool.h>
 
 enum {
-    CONTROL_CLIENTS = 64,         /* one more closes the longest idle one */
-    CONTROL_STREAMS = 48,         /* fewer, so that followers can't keep a health check out */
-    CONTROL_PIECE = 16 * 1024,    /* the most that control_stream_send takes at once */
-    CONTROL_REQUEST_MS = 10000,   /* first byte to last of a request, and a new client's first request */
-    CONTROL_IDLE_MS = 60000,      /* between two requests */
-    CONTROL_FLUSH_MS = 30000,     /* a client that takes nothing of a complete answer for so long is gone */
+    CONTROL_CLIENTS = 64,       /* one more closes the longest idle one */
+    CONTROL_STREAMS = 48,       /* fewer, so that followers can't keep a health check out */
+    CONTROL_PIECE = 16 * 1024,  /* the most that control_stream_send takes at once */
+    CONTROL_REQUEST_MS = 10000, /* first byte to last of a request, and a new client's first request */
+    CONTROL_IDLE_MS = 60000,    /* between two requests */
+    CONTROL_FLUSH_MS = 30000,   /* a client that takes nothing of a complete answer for so long is gone */
 };
 
 struct control;
@@ -26,9 +26,9 @@ struct control_client;
 
 /* All run in the loop. */
 struct control_handler {
-    void (*arrived)(void *argument);                        /* a whole request can be taken */
-    void (*left)(void *argument, struct control_client *);  /* who asked and was taken went away before its answer was complete; forget it */
-    void (*room)(void *argument, struct control_client *);  /* a stream may send again */
+    void (*arrived)(void *argument);                       /* a whole request can be taken */
+    void (*left)(void *argument, struct control_client *); /* who asked and was taken went away before its answer was complete; forget it */
+    void (*room)(void *argument, struct control_client *); /* a stream may send again */
     void *argument;
 };
 

@@ -10,14 +10,14 @@
 #include "appliance/http_parse.h"
 #include "appliance/loop.h"
 
-struct http_call { /* borrowed for the start only */
+struct http_call {         /* borrowed for the start only */
     const char *unix_path; /* else: */
     const char *host;      /* "127.0.0.1", "::1" */
     int port;
     const char *method, *path;
     struct bytes body;
-    int64_t timeout_ms;    /* to the end of the answer; with `hold` to the end of its head */
-    size_t ceiling;        /* of the body kept here */
+    int64_t timeout_ms; /* to the end of the answer; with `hold` to the end of its head */
+    size_t ceiling;     /* of the body kept here */
     bool hold;
 };
 
@@ -30,14 +30,15 @@ struct http_exchange { /* zeroed = stopped */
     char subject[120]; /* for messages: the socket's path, or host:port and path */
     struct http_response response;
     struct http_chunks chunks;
-    int64_t left;      /* of the body by its Content-Length; -1: chunks, or to the end of the connection */
+    int64_t left; /* of the body by its Content-Length; -1: chunks, or to the end of the connection */
     bool started, connecting, without_body, hold, head_done, ended, failed;
-    struct err err;    /* when failed */
+    struct err err;                        /* when failed */
     void (*moved)(struct http_exchange *); /* in the loop: head_done, more body, ended or failed */
 };
 
 /* Fails at once for what can't work: a name instead of an address, a socket that is not there. */
-bool http_exchange_start(struct http_exchange *, struct loop *, const struct http_call *, void (*moved)(struct http_exchange *), struct err *);
+bool http_exchange_start(struct http_exchange *, struct loop *, const struct http_call *, void (*moved)(struct http_exchange *),
+                         struct err *);
 void http_exchange_stop(struct http_exchange *); /* fine when stopped */
 /* Drops `length` bytes of the body; a held-up peer may go on. May end or fail the exchange, without `moved`. */
 void http_exchange_consume(struct http_exchange *, size_t length);

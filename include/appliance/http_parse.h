@@ -20,8 +20,8 @@ struct http_request {
     size_t head_length;                     /* 0 until the head is complete: then all but `body` is valid with HTTP_MORE, too */
     size_t content_length;                  /* 0 when absent */
     bool keep_alive;
-    bool chunks_understood;                 /* the peer speaks 1.1: an answer without a known length may come in chunks */
-    bool wants_continue;                    /* it waits for "100 Continue" before it sends the body */
+    bool chunks_understood; /* the peer speaks 1.1: an answer without a known length may come in chunks */
+    bool wants_continue;    /* it waits for "100 Continue" before it sends the body */
 };
 
 /* HTTP_DONE: *used bytes form one whole request. HTTP_BAD: err->code is the status to answer with, err->text the sentence. */

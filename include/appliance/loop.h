@@ -33,13 +33,19 @@ void loop_free(struct loop *); /* every watch and timer must have been stopped *
 bool watch_start(struct watch *, struct loop *, int fd, uint32_t events, void (*ready)(struct watch *, uint32_t), struct err *);
 bool watch_change(struct watch *, uint32_t events, struct err *);
 void watch_stop(struct watch *); /* fine when stopped already or zeroed; call it before closing the descriptor */
-static inline bool watch_is_started(const struct watch *w) { return w->loop != NULL; }
+static inline bool watch_is_started(const struct watch *w)
+{
+    return w->loop != NULL;
+}
 
 /* Never fails and allocates nothing: the heap is made of the timers themselves. Starting a started timer moves it. */
 void timer_start(struct timer *, struct loop *, int64_t delay_ms, void (*fire)(struct timer *));
 void timer_start_ns(struct timer *, struct loop *, int64_t delay_ns, void (*fire)(struct timer *));
 void timer_stop(struct timer *);
-static inline bool timer_is_started(const struct timer *t) { return t->loop != NULL; }
+static inline bool timer_is_started(const struct timer *t)
+{
+    return t->loop != NULL;
+}
 
 /* The one call of this header that other threads may make: the loop's next wait ends at once. */
 void loop_wake(struct loop *);

@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 enum exit_code { /* sysexits(3) where it has a word */
-    EXIT_ASKED = 0,
-    EXIT_GAVE_UP = 1,          /* a critical service is beyond help */
-    EXIT_BAD_USAGE = 64,
-    EXIT_NO_FACT = 69,         /* a needed fact did not come in time */
-    EXIT_BUG = 70,
-    EXIT_BAD_CONFIGURATION = 78,
+                 EXIT_ASKED = 0,
+                 EXIT_GAVE_UP = 1, /* a critical service is beyond help */
+                 EXIT_BAD_USAGE = 64,
+                 EXIT_NO_FACT = 69, /* a needed fact did not come in time */
+                 EXIT_BUG = 70,
+                 EXIT_BAD_CONFIGURATION = 78,
 };
 
 struct program_options {

@@ -20,7 +20,11 @@ struct wait {
 /* Called from loop callbacks when the operation has its result. Queues the task; never runs Lua. Harmless twice. */
 void wait_finish(struct wait *);
 /* Begin another wait on the same operation (an iterator's next step). */
-static inline void wait_reset(struct wait *w) { w->done = false; w->task = NULL; }
+static inline void wait_reset(struct wait *w)
+{
+    w->done = false;
+    w->task = NULL;
+}
 
 /* done: k at once; in a task: yields; no task running (busted, scripts): turns the loop here until done;
  * in a foreign coroutine or under a non-yieldable C frame: raises and says so. k pushes the results and returns their number. */
@@ -39,7 +43,7 @@ void task_on_end(struct task *, void (*ended)(void *argument, bool failed), void
 /* Turns by the contract of docs/design.md 4 (every queued task until it waits or ends, then the loop) until *stop, which a task or
  * a loop callback sets. L is any state of the program; it is only used to resume from. False: the loop is broken. */
 bool task_turn_until(lua_State *L, const bool *stop, struct err *);
-int task_count(void);              /* tasks that have not ended */
-void task_set_budget(int64_t ms);  /* how long a task may compute between waits before it is closed; default 2000 */
+int task_count(void);             /* tasks that have not ended */
+void task_set_budget(int64_t ms); /* how long a task may compute between waits before it is closed; default 2000 */
 
 #endif

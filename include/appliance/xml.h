@@ -12,7 +12,7 @@ enum xml_kind { XML_ELEMENT, XML_ATTRIBUTE, XML_TEXT, XML_COMMENT };
 
 struct xml_node {
     enum xml_kind kind;
-    int depth;         /* the root is 1; attributes, text and comments of an element are one deeper than it, as its children are */
+    int depth; /* the root is 1; attributes, text and comments of an element are one deeper than it, as its children are */
     int line;
     const char *name;  /* of an element or attribute, without prefix; else "" */
     struct bytes text; /* of an attribute, text or comment, UTF-8 and zero-terminated; CDATA is text */

@@ -9,31 +9,23 @@ static enum err_kind kind_of_errno(int code)
     switch (code) {
     case ENOENT:
     case ENOTDIR:
-    case ESRCH:
-        return ERR_MISSING;
+    case ESRCH: return ERR_MISSING;
     case EACCES:
     case EPERM:
-    case EROFS:
-        return ERR_DENIED;
+    case EROFS: return ERR_DENIED;
     case EEXIST:
     case EADDRINUSE:
-    case ENOTEMPTY:
-        return ERR_CONFLICT;
+    case ENOTEMPTY: return ERR_CONFLICT;
     case EINVAL:
     case ENOEXEC:
     case E2BIG:
     case ENAMETOOLONG:
     case ELOOP:
-    case EISDIR:
-        return ERR_INVALID;
-    case ETIMEDOUT:
-        return ERR_TIMEOUT;
-    case ECONNREFUSED:
-        return ERR_REFUSED;
-    case ECANCELED:
-        return ERR_CANCELLED;
-    default:
-        return ERR_SYSTEM;
+    case EISDIR: return ERR_INVALID;
+    case ETIMEDOUT: return ERR_TIMEOUT;
+    case ECONNREFUSED: return ERR_REFUSED;
+    case ECANCELED: return ERR_CANCELLED;
+    default: return ERR_SYSTEM;
     }
 }
 
@@ -74,7 +66,7 @@ bool err_errno(struct err *err, const char *format, ...)
 const char *err_kind_name(enum err_kind kind)
 {
     static const char *const names[] = {
-        [ERR_NONE] = "none",         [ERR_INVALID] = "invalid", [ERR_MISSING] = "missing",   [ERR_DENIED] = "denied",
+        [ERR_NONE] = "none",         [ERR_INVALID] = "invalid",     [ERR_MISSING] = "missing", [ERR_DENIED] = "denied",
         [ERR_CONFLICT] = "conflict", [ERR_THROTTLED] = "throttled", [ERR_TIMEOUT] = "timeout", [ERR_REFUSED] = "refused",
         [ERR_PROTOCOL] = "protocol", [ERR_CANCELLED] = "cancelled", [ERR_SYSTEM] = "system",
     };

@@ -34,8 +34,7 @@ static void *run(void *argument)
     self.ended = o;
     self.under_way--;
     uint64_t one = 1;
-    while (write(self.watch.fd, &one, sizeof one) < 0 && errno == EINTR) {
-    }
+    while (write(self.watch.fd, &one, sizeof one) < 0 && errno == EINTR) {}
     pthread_cond_signal(&self.one_ended);
     pthread_mutex_unlock(&self.lock);
     return NULL;
@@ -76,8 +75,8 @@ static bool watch_ends(struct loop *loop, struct err *err)
     return true;
 }
 
-struct offload *offload_start(struct loop *loop, void *job, void (*work)(void *), void (*finish)(void *, void *),
-                              void (*drop)(void *), void *owner, struct err *err)
+struct offload *offload_start(struct loop *loop, void *job, void (*work)(void *), void (*finish)(void *, void *), void (*drop)(void *),
+                              void *owner, struct err *err)
 {
     struct offload *o = calloc(1, sizeof *o);
     if (!o || !watch_ends(loop, err)) {

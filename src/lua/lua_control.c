@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SERVER "appliance.control.server"
+#define SERVER  "appliance.control.server"
 #define REQUEST "appliance.control.request"
 
 /* Its user value is the handler. Lives on the stack of the task that accepts, and closes with it. */
@@ -101,7 +101,8 @@ static int request_close(lua_State *L)
     if (!r->client)
         return 0;
     if (!r->streaming) {
-        answer(r, &(struct control_reply){.status = 500, .body = bytes_of("this request could not be answered: the log of the node says why\n")});
+        answer(r, &(struct control_reply){.status = 500,
+                                          .body = bytes_of("this request could not be answered: the log of the node says why\n")});
         return 0;
     }
     struct control_client *client = r->client;

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_OP "appliance.file.op"
+#define FILE_OP   "appliance.file.op"
 #define FILE_LOCK "appliance.file.lock"
 
 enum { READ_CEILING = 16 << 20 };
@@ -218,16 +218,11 @@ static int list(lua_State *L)
 static const char *kind_name(mode_t mode)
 {
     switch (mode & S_IFMT) {
-    case S_IFREG:
-        return "file";
-    case S_IFDIR:
-        return "dir";
-    case S_IFLNK:
-        return "link";
-    case S_IFSOCK:
-        return "socket";
-    default:
-        return "other";
+    case S_IFREG: return "file";
+    case S_IFDIR: return "dir";
+    case S_IFLNK: return "link";
+    case S_IFSOCK: return "socket";
+    default: return "other";
     }
 }
 
@@ -315,10 +310,18 @@ int luaopen_appliance_core_file(lua_State *L);
 
 int luaopen_appliance_core_file(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"read", read_file}, {"replace", replace}, {"remove", remove_file}, {"remove_tree", remove_tree}, {"rename", rename_file},
-        {"make_dirs", make_dirs}, {"list", list}, {"stat", stat_file}, {"real", real}, {"lock", lock}, {"fingerprint", fingerprint},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"read", read_file},
+                                         {"replace", replace},
+                                         {"remove", remove_file},
+                                         {"remove_tree", remove_tree},
+                                         {"rename", rename_file},
+                                         {"make_dirs", make_dirs},
+                                         {"list", list},
+                                         {"stat", stat_file},
+                                         {"real", real},
+                                         {"lock", lock},
+                                         {"fingerprint", fingerprint},
+                                         {NULL, NULL}};
     bind_type(L, FILE_OP, op_close, NULL);
     static const luaL_Reg lock_methods[] = {{"close", lock_close}, {NULL, NULL}};
     bind_type(L, FILE_LOCK, lock_close, lock_methods);

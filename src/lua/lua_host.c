@@ -19,13 +19,13 @@
 
 extern char **environ;
 
-/* host.environ() -> { NAME = value }; of a name given twice the first counts, as for getenv(3) */
+/* host.environ() -> { NAME = value }; of a name given twice the first counts, as for getenv(3). An entry without a name is nobody's. */
 static int environment(lua_State *L)
 {
     lua_newtable(L);
     for (char **entry = environ; *entry; entry++) {
         const char *equals = strchr(*entry, '=');
-        if (!equals)
+        if (!equals || equals == *entry)
             continue;
         lua_pushlstring(L, *entry, (size_t)(equals - *entry));
         lua_pushvalue(L, -1);
@@ -196,7 +196,8 @@ static int exec(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     int count = (int)lua_rawlen(L, 1);
-    luaL_argcheck(L, count > 0, 1, "a program is needed");
+    if (count < 1)
+        return luaL_argerror(L, 1, "a program is needed");
     char **argv = lua_newuserdatauv(L, sizeof *argv * ((size_t)count + 1), 0);
     luaL_checkstack(L, count, "arguments");
     for (int i = 0; i < count; i++) {
@@ -231,10 +232,25 @@ int luaopen_appliance_core_host(lua_State *L);
 
 int luaopen_appliance_core_host(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"environ", environment}, {"setenv", set_environment}, {"pid", pid}, {"is_pid1", is_pid1}, {"uid", uid}, {"gid", gid}, {"name", name},
-        {"addresses", addresses}, {"isatty", is_tty}, {"columns", columns}, {"write", write_text}, {"program", program}, {"version", version},
-        {"wall_ms", wall_ms}, {"cpu_count", cpu_count}, {"memory", memory}, {"has_user", has_user}, {"exec", exec}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"environ", environment},
+                                         {"setenv", set_environment},
+                                         {"pid", pid},
+                                         {"is_pid1", is_pid1},
+                                         {"uid", uid},
+                                         {"gid", gid},
+                                         {"name", name},
+                                         {"addresses", addresses},
+                                         {"isatty", is_tty},
+                                         {"columns", columns},
+                                         {"write", write_text},
+                                         {"program", program},
+                                         {"version", version},
+                                         {"wall_ms", wall_ms},
+                                         {"cpu_count", cpu_count},
+                                         {"memory", memory},
+                                         {"has_user", has_user},
+                                         {"exec", exec},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

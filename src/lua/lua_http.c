@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-#define CALL "appliance.http.call"
-#define STREAM "appliance.http.stream"
+#define CALL    "appliance.http.call"
+#define STREAM  "appliance.http.stream"
 #define OPENING "appliance.http.opening"
 
 enum { STREAM_WINDOW = 64 * 1024, CEILING = 1024 * 1024, CEILING_LIMIT = 64 * 1024 * 1024 };

@@ -8,10 +8,22 @@ static int say(lua_State *L, enum log_level level)
     return 0;
 }
 
-static int debug(lua_State *L) { return say(L, LOG_DEBUG); }
-static int info(lua_State *L) { return say(L, LOG_INFO); }
-static int warn(lua_State *L) { return say(L, LOG_WARN); }
-static int error(lua_State *L) { return say(L, LOG_ERROR); }
+static int debug(lua_State *L)
+{
+    return say(L, LOG_DEBUG);
+}
+static int info(lua_State *L)
+{
+    return say(L, LOG_INFO);
+}
+static int warn(lua_State *L)
+{
+    return say(L, LOG_WARN);
+}
+static int error(lua_State *L)
+{
+    return say(L, LOG_ERROR);
+}
 
 /* log.level("debug" | "info" | "warn" | "error"): what is below is not said */
 static int level(lua_State *L)
@@ -25,7 +37,8 @@ int luaopen_appliance_core_log(lua_State *L);
 
 int luaopen_appliance_core_log(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"debug", debug}, {"info", info}, {"warn", warn}, {"error", error}, {"level", level}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"debug", debug}, {"info", info},   {"warn", warn},
+                                         {"error", error}, {"level", level}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

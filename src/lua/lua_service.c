@@ -9,9 +9,9 @@ static const struct {
     enum service_action bit;
     const char *name;
 } actions[] = {
-    {DO_DISARM, "disarm"}, {DO_CHECK, "check"}, {DO_SPAWN, "spawn"},         {DO_PROBE, "probe"},
-    {DO_TERM, "term"},     {DO_KILL, "kill"},   {DO_CLEAR, "clear"},         {DO_ARM_RETRY, "arm retry"},
-    {DO_ARM_SPAWN, "arm spawn"},                {DO_COUNT, "count"},         {DO_ANNOUNCE, "announce"},
+    {DO_DISARM, "disarm"},       {DO_CHECK, "check"}, {DO_SPAWN, "spawn"},       {DO_PROBE, "probe"},
+    {DO_TERM, "term"},           {DO_KILL, "kill"},   {DO_CLEAR, "clear"},       {DO_ARM_RETRY, "arm retry"},
+    {DO_ARM_SPAWN, "arm spawn"}, {DO_COUNT, "count"}, {DO_ANNOUNCE, "announce"},
 };
 
 static int check_state(lua_State *L, int index)

@@ -22,7 +22,7 @@ static struct {
     int code;
     struct program_options options;
     struct task *main;
-    int reloads;          /* SIGHUPs nobody has taken yet */
+    int reloads; /* SIGHUPs nobody has taken yet */
     struct reload *waiter;
 } self = {.options = {.stop_timeout_ms = 8000, .watchdog_ms = 60000}};
 
@@ -66,7 +66,9 @@ void program_signal(int signal)
     case SIGINT:
     case SIGQUIT:
         if (self.supervising) {
-            log_info(self.stopping ? "%s again: hurrying" : "%s: stopping everything in order", signal == SIGTERM ? "SIGTERM" : signal == SIGINT ? "SIGINT" : "SIGQUIT");
+            log_info(self.stopping ? "%s again: hurrying" : "%s: stopping everything in order", signal == SIGTERM  ? "SIGTERM"
+                                                                                                : signal == SIGINT ? "SIGINT"
+                                                                                                                   : "SIGQUIT");
             set_code(EXIT_ASKED);
             stop_services(); /* a second call hurries */
         } else {
@@ -86,8 +88,7 @@ void program_signal(int signal)
         if (self.supervising)
             supervisor_dump(supervise_instance());
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -107,8 +108,7 @@ bool program_supervise(const struct program_options *options, struct err *err)
     struct loop *loop = task_loop();
     /* Lua first: what it needs of the loop, and the reaper, is made with the supervisor. */
     if (!reaper_start(loop, getpid() != 1, err) || !console_start(loop, options->json ? CONSOLE_JSON : CONSOLE_TEXT, err) ||
-        !deadline_start(options->watchdog_ms, err) || !supervise_instance() ||
-        !supervisor_answer_for_all(supervise_instance(), err))
+        !deadline_start(options->watchdog_ms, err) || !supervise_instance() || !supervisor_answer_for_all(supervise_instance(), err))
         return false;
     supervisor_on_fatal(supervise_instance(), beyond_help, NULL);
     self.supervising = true;
@@ -237,7 +237,8 @@ int luaopen_appliance_core_program(lua_State *L);
 
 int luaopen_appliance_core_program(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"supervise", supervise}, {"watch", watch}, {"finish", finish}, {"reload", reload}, {"trim", trim}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"supervise", supervise}, {"watch", watch}, {"finish", finish},
+                                         {"reload", reload},       {"trim", trim},   {NULL, NULL}};
     bind_type(L, RELOAD, reload_close, NULL);
     luaL_newlib(L, functions);
     return 1;

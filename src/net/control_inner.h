@@ -40,7 +40,7 @@ struct control {
     int count, streams;
 };
 
-#define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Takes the descriptor over; NULL: no memory, it is closed. */
 struct control_client *client_open(struct control *, int fd);

@@ -11,7 +11,7 @@
 
 enum { SCRATCH = 16 * 1024 };
 
-#define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static void ready(struct watch *, uint32_t events);
 

@@ -83,7 +83,8 @@ static void put(struct control_client *c, struct bytes head, struct bytes body, 
     if (c->broken)
         return;
     if (c->out.length == 0) {
-        struct iovec parts[] = {{(void *)(uintptr_t)head.data, head.length}, {(void *)(uintptr_t)body.data, body.length},
+        struct iovec parts[] = {{(void *)(uintptr_t)head.data, head.length},
+                                {(void *)(uintptr_t)body.data, body.length},
                                 {(void *)(uintptr_t)tail.data, tail.length}};
         struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
         ssize_t written = sendmsg(c->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -182,9 +183,10 @@ static void put_head(struct control_client *c, const struct control_reply *reply
         snprintf(size, sizeof size, "Content-Length: %lld\r\n", (long long)length);
     if (reply->allow)
         snprintf(allow, sizeof allow, "Allow: %s\r\n", reply->allow);
-    int written = snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\nContent-Type: %.200s\r\n%s%s%s%s\r\n", reply->status,
-                           http_status_name(reply->status), reply->content_type ? reply->content_type : "text/plain; charset=utf-8", size,
-                           length < 0 && c->chunks ? "Transfer-Encoding: chunked\r\n" : "", allow, c->keep_alive ? "" : "Connection: close\r\n");
+    int written =
+        snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\nContent-Type: %.200s\r\n%s%s%s%s\r\n", reply->status,
+                 http_status_name(reply->status), reply->content_type ? reply->content_type : "text/plain; charset=utf-8", size,
+                 length < 0 && c->chunks ? "Transfer-Encoding: chunked\r\n" : "", allow, c->keep_alive ? "" : "Connection: close\r\n");
     put(c, (struct bytes){head, (size_t)written}, c->without_body ? (struct bytes){0} : body, (struct bytes){0});
 }
 
@@ -209,9 +211,7 @@ static void parse_input(struct control_client *c)
     if (c->in.length < c->need)
         return;
     switch (http_parse_request(c->in.data, c->in.length, &c->request, &c->used, &err)) {
-    case HTTP_BAD:
-        client_refuse(c, err.code, err.text);
-        return;
+    case HTTP_BAD: client_refuse(c, err.code, err.text); return;
     case HTTP_MORE:
         if (c->request.head_length == 0)
             return;
@@ -223,8 +223,7 @@ static void parse_input(struct control_client *c)
             (void)!send(c->io.fd, go_on, sizeof go_on - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         }
         return;
-    case HTTP_DONE:
-        break;
+    case HTTP_DONE: break;
     }
     c->without_body = bytes_equal(c->request.method, bytes_of("HEAD"));
     c->keep_alive = c->request.keep_alive;

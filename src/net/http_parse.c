@@ -304,7 +304,9 @@ enum http_parse http_parse_response(const char *data, size_t length, struct http
     if (head.other_coding)
         return bad(err, 0, "the answer comes in a transfer coding that is not known here");
     /* A length beside chunks is void (RFC 9112 6.3). */
-    *response = (struct http_response){.status = (int)number, .head_length = head_length, .chunked = head.chunked,
+    *response = (struct http_response){.status = (int)number,
+                                       .head_length = head_length,
+                                       .chunked = head.chunked,
                                        .content_length = head.chunked ? -1 : head.content_length};
     return HTTP_DONE;
 }
@@ -330,7 +332,8 @@ static enum http_parse read_chunk_size(struct http_chunks *chunks, struct bytes 
     return HTTP_MORE;
 }
 
-enum http_parse http_chunks_next(struct http_chunks *chunks, const char *data, size_t length, size_t *used, struct bytes *body, struct err *err)
+enum http_parse http_chunks_next(struct http_chunks *chunks, const char *data, size_t length, size_t *used, struct bytes *body,
+                                 struct err *err)
 {
     *used = 0;
     *body = (struct bytes){data, 0};

@@ -77,8 +77,8 @@ static bool refuse_living(const char *path, int connection, struct err *err)
     if (connection >= 0)
         sys.close(connection);
     const char *slash = strrchr(path, '/');
-    return err_set(err, ERR_CONFLICT, "another spark-appliance%s already runs here: STATE_DIR=%.*s", who,
-                   slash ? (int)(slash - path) : 1, slash ? path : ".");
+    return err_set(err, ERR_CONFLICT, "another spark-appliance%s already runs here: STATE_DIR=%.*s", who, slash ? (int)(slash - path) : 1,
+                   slash ? path : ".");
 }
 
 /* Two programs that start at the same time would both find the old socket dead, and the second would remove the first one's new

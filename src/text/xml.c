@@ -83,7 +83,7 @@ static void on_text(void *argument, const xmlChar *text, int length)
         add(r, XML_TEXT, "", text, (size_t)length);
         return;
     }
-    r->arena.length--;                                      /* over the zero of the piece before */
+    r->arena.length--; /* over the zero of the piece before */
     if (keep(r, text, (size_t)length) == SIZE_MAX)
         fail(r, ERR_INVALID, "the document holds more than the limit allows");
     else
@@ -190,18 +190,12 @@ void xml_free(struct xml_document *document)
 static const char *entity(unsigned char character)
 {
     switch (character) {
-    case '&':
-        return "&amp;";
-    case '<':
-        return "&lt;";
-    case '>':
-        return "&gt;";
-    case '"':
-        return "&quot;";
-    case '\r':
-        return "&#13;"; /* a bare one is read back as a line feed */
-    default:
-        return NULL;
+    case '&': return "&amp;";
+    case '<': return "&lt;";
+    case '>': return "&gt;";
+    case '"': return "&quot;";
+    case '\r': return "&#13;"; /* a bare one is read back as a line feed */
+    default: return NULL;
     }
 }
 

@@ -16,7 +16,7 @@ static const char target[] =
     "return function(input)\n"
     "  if #input == 0 then return end\n"
     "  local name = names[input:byte() % #names + 1]\n"
-    "  local text = input:sub(2):gsub('%z', '')\n"           /* an environment has no zero bytes */
+    "  local text = input:sub(2):gsub('%z', '')\n" /* an environment has no zero bytes */
     "  local env, faults = settings.read(schema, { [name] = text }, no_file)\n"
     "  if not env then\n"
     "    assert(#faults > 0)\n"

@@ -8,25 +8,24 @@
 
 int luaopen_appliance_xml(lua_State *L);
 
-static const char target[] =
-    "local xml = require 'appliance.render.xml'\n"
-    "local function essence(document)\n"
-    "  local list = { below = document.below }\n"
-    "  for i, item in ipairs(document.items) do\n"
-    "    list[i] = { item.key, item.value, item.above, item.final or false, item.description or false }\n"
-    "  end\n"
-    "  return list\n"
-    "end\n"
-    "return function(text)\n"
-    "  local document, err = xml.parse(text, 'input')\n"
-    "  if not document then\n"
-    "    assert(is_refusal(document, err))\n"
-    "    return\n"
-    "  end\n"
-    "  local written = assert(xml.render(document))\n"
-    "  local again = assert(xml.parse(written))\n"
-    "  assert(same(essence(document), essence(again)), written)\n"
-    "end\n";
+static const char target[] = "local xml = require 'appliance.render.xml'\n"
+                             "local function essence(document)\n"
+                             "  local list = { below = document.below }\n"
+                             "  for i, item in ipairs(document.items) do\n"
+                             "    list[i] = { item.key, item.value, item.above, item.final or false, item.description or false }\n"
+                             "  end\n"
+                             "  return list\n"
+                             "end\n"
+                             "return function(text)\n"
+                             "  local document, err = xml.parse(text, 'input')\n"
+                             "  if not document then\n"
+                             "    assert(is_refusal(document, err))\n"
+                             "    return\n"
+                             "  end\n"
+                             "  local written = assert(xml.render(document))\n"
+                             "  local again = assert(xml.parse(written))\n"
+                             "  assert(same(essence(document), essence(again)), written)\n"
+                             "end\n";
 
 static void must(bool holds)
 {

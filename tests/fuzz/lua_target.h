@@ -36,7 +36,7 @@ static unsigned class_of(size_t size)
 {
     unsigned class = SMALLEST;
     while ((size_t)1 << class < size && class < CLASSES - 1)
-        class++;
+        class ++;
     return class;
 }
 
@@ -91,17 +91,16 @@ static int with_traceback(lua_State *L)
 }
 
 /* `same(a, b)` compares deeply, for the targets. */
-static const char prelude[] =
-    "function same(a, b)\n"
-    "  if type(a) ~= 'table' or type(b) ~= 'table' then return a == b end\n"
-    "  for k, v in pairs(a) do if not same(v, b[k]) then return false end end\n"
-    "  for k in pairs(b) do if a[k] == nil then return false end end\n"
-    "  return true\n"
-    "end\n"
-    /* What a parser answers when it takes something for wrong: a kind and a sentence, never less. */
-    "function is_refusal(value, err)\n"
-    "  return value == nil and type(err) == 'table' and type(err.kind) == 'string' and #tostring(err) > 0\n"
-    "end\n";
+static const char prelude[] = "function same(a, b)\n"
+                              "  if type(a) ~= 'table' or type(b) ~= 'table' then return a == b end\n"
+                              "  for k, v in pairs(a) do if not same(v, b[k]) then return false end end\n"
+                              "  for k in pairs(b) do if a[k] == nil then return false end end\n"
+                              "  return true\n"
+                              "end\n"
+                              /* What a parser answers when it takes something for wrong: a kind and a sentence, never less. */
+                              "function is_refusal(value, err)\n"
+                              "  return value == nil and type(err) == 'table' and type(err.kind) == 'string' and #tostring(err) > 0\n"
+                              "end\n";
 
 static lua_State *lua_target_open(const char *chunk)
 {

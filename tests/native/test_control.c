@@ -96,14 +96,14 @@ static void turn(int64_t ms)
     assert_true(loop_turn(loop, ms ? clock_ns() + ms * NS_PER_MS : 0, NULL));
 }
 
-#define TURN_UNTIL(condition)                                        \
-    do {                                                             \
-        int64_t limit = clock_ns() + 10 * NS_PER_S;                  \
-        while (!(condition)) {                                       \
-            if (clock_ns() > limit)                                  \
-                fail_msg("did not come: %s", #condition);            \
-            turn(1000);                                              \
-        }                                                            \
+#define TURN_UNTIL(condition)                             \
+    do {                                                  \
+        int64_t limit = clock_ns() + 10 * NS_PER_S;       \
+        while (!(condition)) {                            \
+            if (clock_ns() > limit)                       \
+                fail_msg("did not come: %s", #condition); \
+            turn(1000);                                   \
+        }                                                 \
     } while (0)
 
 static int client(const char *text)

@@ -258,12 +258,14 @@ service master
       local jars = {}
       for i = 1, 240 do jars[i] = ("/spark/jars/%d.jar"):format(i) end
       jars[#jars + 1] = last
-      return normalised { services = { some("worker", { command = { "/bin/java", "-cp", table.concat(jars, ":"), "Worker", "--memory", memory,
-                                                                    "--port", "0" } }) } }
+      return normalised { services = {
+        some("worker", { command = { "/bin/java", "-cp", table.concat(jars, ":"), "Worker", "--memory", memory, "--port", "0" } }),
+      } }
     end
     local one = java("1g", "/conf")
     assert.match("command  /bin/java -cp /spark/jars/1.jar:(239 more):/conf Worker --memory 1g --port 0\n", plan.describe(one), 1, true)
-    assert.equal("~ service worker: command: ... --memory 1g ... -> ... --memory 2g ...\n", plan.diff_text(plan.diff(one, java("2g", "/conf"))))
+    assert.equal("~ service worker: command: ... --memory 1g ... -> ... --memory 2g ...\n",
+      plan.diff_text(plan.diff(one, java("2g", "/conf"))))
     assert.equal("~ service worker: command: ... /spark/jars/240.jar:/conf ... -> ... /spark/jars/240.jar:/new ...\n",
       plan.diff_text(plan.diff(one, java("1g", "/new"))))
     assert.match("/spark/jars/120.jar", json.encode(plan.redacted(one)), 1, true)

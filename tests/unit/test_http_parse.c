@@ -83,7 +83,7 @@ static void refuses_with_a_status_and_a_sentence(void **state)
         int status;
         const char *text;
     } cases[] = {
-        {400, "\x16\x03\x01"},                                                        /* TLS */
+        {400, "\x16\x03\x01"}, /* TLS */
         {400, " GET / HTTP/1.1\r\n\r\n"},
         {400, "GET / HTTP/1.1\n\n"},
         {400, "GET / HTTP/1.1\nHost: x\r\n\r\n"},
@@ -171,8 +171,13 @@ static void reads_responses(void **state)
     assert_int_equal(http_parse_response(text, strlen(text), &r, &err), HTTP_DONE);
     assert_true(r.status == 503 && r.chunked && r.content_length == -1);
 
-    static const char *const wrong[] = {"SSH-2.0", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 99\r\n\r\n", "HTTP/1.1 020 x\r\n\r\n", "HTTP/1.1\r\n\r\n",
-                                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/2 200\r\n\r\n"};
+    static const char *const wrong[] = {"SSH-2.0",
+                                        "HTTP/1.1 abc\r\n\r\n",
+                                        "HTTP/1.1 99\r\n\r\n",
+                                        "HTTP/1.1 020 x\r\n\r\n",
+                                        "HTTP/1.1\r\n\r\n",
+                                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+                                        "HTTP/2 200\r\n\r\n"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         if (http_parse_response(wrong[i], strlen(wrong[i]), &r, &err) != HTTP_BAD)
             fail_msg("taken: %s", wrong[i]);
@@ -211,7 +216,8 @@ static void reads_chunks_however_they_are_cut(void **state)
         assert_string_equal(out, "hello, world...");
     }
     assert_int_equal(read_all("5\r\nhel", 3, out, &err), HTTP_MORE);
-    static const char *const wrong[] = {"x\r\n", "\r\n", "5\r\nhelloo\r\n", "-1\r\n", "5 6\r\nhello", "fffffffffffffffff\r\n", "0x5\r\nhello\r\n"};
+    static const char *const wrong[] = {"x\r\n",           "\r\n", "5\r\nhelloo\r\n", "-1\r\n", "5 6\r\nhello", "fffffffffffffffff\r\n",
+                                        "0x5\r\nhello\r\n"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         if (read_all(wrong[i], 100, out, &err) != HTTP_BAD)
             fail_msg("taken: %s", wrong[i]);

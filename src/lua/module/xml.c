@@ -51,7 +51,7 @@ static int push_tree(lua_State *L, const struct xml_document *document)
         const struct xml_node *node = &document->nodes[i];
         int parent = base + node->depth - 1;
         if (node->depth == 1 && node->kind != XML_ELEMENT)
-            continue;                                       /* comments around the root */
+            continue; /* comments around the root */
         if (lua_gettop(L) > parent && parent > base)
             lua_settop(L, parent);
         if (node->kind == XML_ATTRIBUTE) {
