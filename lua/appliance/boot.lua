@@ -234,13 +234,19 @@ function node:follow_changes()
 end
 
 --- The control socket comes before anything is waited for, so that `status` can say what that is. It is also what makes this the only
---- program of its state directory: two would each take the other's processes for their own.
+--- program of its state directory: two would each take the other's processes for their own. -> server | nil, problem, exit code
 local function serve(self)
   local ok, err = file.make_dirs(self.state_dir, tonumber("700", 8))
-  if not ok then return nil, ("STATE_DIR: %s; it must be a directory this user (uid %d) can write"):format(err, host.uid()) end
-  return require("appliance.core.control").serve(self.state_dir .. "/control.sock", function(request)
+  if not ok then
+    return nil, ("STATE_DIR: %s; it must be a directory this user (uid %d) can write"):format(err, host.uid()), EXIT_CONFIGURATION
+  end
+  local server
+  server, err = require("appliance.core.control").serve(self.state_dir .. "/control.sock", function(request)
     return require("appliance.control").answer(self, request)
   end)
+  if server then return server end
+  -- Another one that runs here may be about to end: to try again can help, which it can't with a directory that is not ours.
+  return nil, err, err.kind == "conflict" and EXIT_FAILURE or EXIT_CONFIGURATION
 end
 
 --- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.
@@ -258,8 +264,8 @@ function boot.run()
 
   local self <close> = setmetatable({ inbox = task.queue(), pending = {}, state_dir = configured.state_dir,
     supervise = require "appliance.core.supervise", profile = configured.profile.name, started = task.now() }, node)
-  local server <close>, problem = serve(self)
-  if not server then return refuse({ problem }, EXIT_FAILURE) end
+  local server <close>, problem, code = serve(self)
+  if not server then return refuse({ problem }, code) end
   local ok, err = program.supervise(options_of(env))
   if not ok then return refuse({ err }, EXIT_FAILURE) end
   for _, note in ipairs(settings.notes(env)) do log.warn(note) end

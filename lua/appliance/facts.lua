@@ -42,10 +42,10 @@ function facts.follow(sources, env)
       followed.running[name] = task.start("fact " .. name, function()
         local learning <close> = task.start("fact " .. name, source.start, function(value) emit(name, value) end, env)
         local ok, result, err = learning:join()
-        if not ok then err = result end                       -- it raised, or computed for ever
+        if not ok then err = result or "it broke without a reason" end -- it raised, or computed for ever
         if err and followed.values[name] == nil then
           followed.failed = followed.failed or {}
-          followed.failed[name] = err
+          followed.failed[name] = require("appliance.budget").in_words(err)
           followed.changes:put(name)
         end
       end)

@@ -74,4 +74,22 @@ describe("a fact whose source breaks", function()
     assert.is_nil(values)
     assert.same({ "fact broken (the moon): fell down" }, faults)
   end)
+
+  it("is missing too when the error can't be told", function()
+    local untellable = setmetatable({}, { __tostring = error })
+    local sources = {
+      empty = facts.source("one", function() error(nil) end),
+      raised = facts.source("one", function() error(untellable) end),
+      returned = facts.source("one", function() return nil, untellable end),
+    }
+    for name, reason in pairs {
+      empty = "it broke without a reason",
+      raised = "an error that can't say what it is about",
+      returned = "an error that can't say what it is about",
+    } do
+      local only = { [name] = sources[name] }
+      local followed <close> = facts.follow(only)
+      assert.same({ ("fact %s (one): %s"):format(name, reason) }, select(2, followed:first(only, 30)))
+    end
+  end)
 end)
