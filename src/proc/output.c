@@ -197,13 +197,17 @@ static void pace(struct output *o, size_t size)
         return;
     if (!o->busy) {
         set_busy(o, true);
-        o->pause_ns = FIRST_PAUSE_NS / 2;
+        o->pause_ns = 0;
         watch_change(&o->readable, 0, NULL);
     }
     pipe_saw(&o->pipe, size);
     int64_t pause = (int64_t)(o->pipe.size / 4) * since / (int64_t)size, longest = o->pause_ns * 2;
+    if (longest < FIRST_PAUSE_NS)
+        longest = FIRST_PAUSE_NS;
     if (longest > LONGEST_PAUSE_NS)
         longest = LONGEST_PAUSE_NS;
+    if (size >= o->pipe.size / 4 * 3) /* it waits for us perhaps, and is faster than it looks */
+        pause = 0;
     o->pause_ns = pause < longest ? pause : longest;
     timer_start_ns(&o->pause, o->loop, o->pause_ns, paused);
 }
