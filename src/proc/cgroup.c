@@ -4,14 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_CEILING = 4 * 1024 * 1024 };
+/* PLACE_MAX: of a path. Longer ones are not met, and a stack that was deep once counts as our memory for ever. */
+enum { FILE_CEILING = 4 * 1024 * 1024, PLACE_MAX = 1024 };
 
 /* Larger than any machine: v1 says "no limit" as the largest multiple of a page below 2^63. */
 #define NO_LIMIT (INT64_C(1) << 60)
@@ -19,7 +19,7 @@ enum { FILE_CEILING = 4 * 1024 * 1024 };
 /* Where one controller of ours is: the folder of our own cgroup, and the uppermost one we can see. */
 struct place {
     int version; /* 0: nowhere */
-    char top[PATH_MAX], own[PATH_MAX];
+    char top[PLACE_MAX], own[PLACE_MAX];
 };
 
 /* --- files --- */
@@ -43,7 +43,7 @@ static bool read_file(const char *path, struct buf *out)
 
 static bool read_below(const char *folder, const char *name, char *out, size_t size)
 {
-    char path[PATH_MAX];
+    char path[PLACE_MAX];
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
         return false;
     int fd = sys.open(path, O_RDONLY | O_CLOEXEC, 0);
@@ -69,7 +69,7 @@ static int64_t number_below(const char *folder, const char *name)
 /* The number behind `key` in a file of "key number" lines; -1 where there is none. */
 static int64_t keyed_below(const char *folder, const char *name, const char *key)
 {
-    char path[PATH_MAX];
+    char path[PLACE_MAX];
     struct buf text;
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path || !read_file(path, &text))
         return -1;
@@ -100,7 +100,7 @@ static bool has_word(const char *list, size_t length, const char *word)
 }
 
 /* Our path in the hierarchy of a v1 controller, or in the v2 one (NULL). Lines are "5:cpu,cpuacct:/path" and "0::/path". */
-static bool path_in(const char *lines, const char *controller, char out[PATH_MAX])
+static bool path_in(const char *lines, const char *controller, char out[PLACE_MAX])
 {
     for (const char *line = lines; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         const char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
@@ -109,17 +109,17 @@ static bool path_in(const char *lines, const char *controller, char out[PATH_MAX
         size_t length = (size_t)(path - names - 1);
         if (controller ? !has_word(names + 1, length, controller) : length != 0)
             continue;
-        snprintf(out, PATH_MAX, "%.*s", (int)strcspn(path + 1, "\n"), path + 1);
+        snprintf(out, PLACE_MAX, "%.*s", (int)strcspn(path + 1, "\n"), path + 1);
         return true;
     }
     return false;
 }
 
 /* mountinfo writes blanks in paths as \040. */
-static void unescape(const char *from, size_t length, char out[PATH_MAX])
+static void unescape(const char *from, size_t length, char out[PLACE_MAX])
 {
     size_t written = 0;
-    for (size_t i = 0; i < length && written < PATH_MAX - 1; i++) {
+    for (size_t i = 0; i < length && written < PLACE_MAX - 1; i++) {
         if (from[i] == '\\' && i + 3 < length && from[i + 1] >= '0' && from[i + 1] <= '3') {
             out[written++] = (char)((from[i + 1] - '0') * 64 + (from[i + 2] - '0') * 8 + (from[i + 3] - '0'));
             i += 3;
@@ -131,7 +131,7 @@ static void unescape(const char *from, size_t length, char out[PATH_MAX])
 }
 
 struct mount {
-    char root[PATH_MAX], point[PATH_MAX];
+    char root[PLACE_MAX], point[PLACE_MAX];
 };
 
 /* "31 23 0:28 /root /point rw,relatime shared:4 - cgroup cgroup rw,memory": proc(5) */
@@ -172,15 +172,15 @@ static const char *below(const char *path, const char *mounted)
 
 static bool find_in(const char *root, const char *groups, const char *mounts, const char *controller, struct place *place)
 {
-    char path[PATH_MAX];
+    char path[PLACE_MAX];
     if (!path_in(groups, controller, path))
         return false;
     for (const char *line = mounts; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         struct mount m;
         if (!parse_mount(line, controller, &m))
             continue;
-        if ((size_t)snprintf(place->top, PATH_MAX, "%s%s", root, m.point) >= PATH_MAX ||
-            (size_t)snprintf(place->own, PATH_MAX, "%s%s", place->top, below(path, m.root)) >= PATH_MAX)
+        if ((size_t)snprintf(place->top, PLACE_MAX, "%s%s", root, m.point) >= PLACE_MAX ||
+            (size_t)snprintf(place->own, PLACE_MAX, "%s%s", place->top, below(path, m.root)) >= PLACE_MAX)
             return false;
         if (access(place->own, F_OK) < 0)
             strcpy(place->own, place->top);
@@ -194,7 +194,7 @@ static bool find_in(const char *root, const char *groups, const char *mounts, co
 static struct place find(const char *root, const char *controller)
 {
     struct place place = {0};
-    char path[PATH_MAX];
+    char path[PLACE_MAX];
     struct buf groups, mounts;
     if (strcmp(root, "/") == 0)
         root = "";
@@ -276,7 +276,7 @@ static int count_cpus(const char *list)
 
 static int allowed_cpus(const char *root)
 {
-    char path[PATH_MAX];
+    char path[PLACE_MAX];
     struct buf status;
     int count = 0;
     snprintf(path, sizeof path, "%s/proc/self/status", strcmp(root, "/") == 0 ? "" : root);
@@ -315,7 +315,7 @@ static double cpu_limit(const char *root)
 
 bool cgroup_read(const char *root, struct cgroup_limits *limits, struct err *err)
 {
-    if (strlen(root) > PATH_MAX / 2)
+    if (strlen(root) > PLACE_MAX / 2)
         return err_set(err, ERR_INVALID, "%.60s...: the path is too long", root);
     limits->memory_bytes = memory_limit(root, &limits->version);
     limits->cpus = cpu_limit(root);
