@@ -433,15 +433,22 @@ static pid_t inner_pid(pid_t pid)
     return inner;
 }
 
-bool node_signal_inner(const struct node *n, pid_t inner, int signal)
+pid_t node_pid_of(const struct node *n, pid_t inner)
 {
     struct relative *list;
     size_t count = relatives(n->pid, &list);
-    bool reached = false;
-    for (size_t i = 0; i < count && !reached; i++)
-        reached = list[i].below && inner_pid(list[i].pid) == inner && kill(list[i].pid, signal) == 0;
+    pid_t found = 0;
+    for (size_t i = 0; i < count && !found; i++)
+        if (list[i].below && inner_pid(list[i].pid) == inner)
+            found = list[i].pid;
     free(list);
-    return reached;
+    return found;
+}
+
+bool node_signal_inner(const struct node *n, pid_t inner, int signal)
+{
+    pid_t pid = node_pid_of(n, inner);
+    return pid > 0 && kill(pid, signal) == 0;
 }
 
 int node_command(struct node *n, const char *words)

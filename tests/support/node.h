@@ -69,7 +69,8 @@ int node_await_end(struct node *);
 int node_members(const struct node *, int *zombies);
 /* Sends a signal to all of them that have this name. Returns how many. */
 int node_signal_members(const struct node *, const char *name, int signal);
-/* To the one that has this pid in its own namespace. */
+/* Who has this pid in its own namespace: its pid as the test sees it, 0: nobody below the node. */
+pid_t node_pid_of(const struct node *, pid_t inner);
 bool node_signal_inner(const struct node *, pid_t inner, int signal);
 int node_times(const struct node *, const char *text);
 /* Runs `spark-appliance WORDS...` against it; its exit code. */

@@ -3,14 +3,17 @@
  *   wait           until TERM, then go on  ignore N       don't react to signal N          abort     dump core
  *   hang           for ever                linger MS      stay busy so long               note PATH append our pid and the time to a file
  *   stop           SIGSTOP ourselves       close          close 1 and 2          eat MIB   use so much memory
+ *   serve PORT     answer every HTTP request on that port of the loopback
  *   again          exec ourselves anew, time and again, so that we are in the middle of an exec most of the time
  *   vfork          wait for a child that shares our memory and never ends: uninterruptible sleep, as a broken disk makes it */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +40,24 @@ static void sleep_uninterruptibly(void)
     if (vfork() == 0)
         for (;;)
             pause();
+}
+
+static void serve(int port)
+{
+    static const char answer[] = "HTTP/1.0 200 OK\r\n\r\nwell\n";
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((unsigned short)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 16) < 0)
+        _exit(98);
+    for (;;) {
+        char request[4096];
+        int client = accept(listener, NULL, NULL);
+        if (read(client, request, sizeof request) > 0 && write(client, answer, sizeof answer - 1) < 0)
+            puts("it left");
+        close(client);
+    }
 }
 
 int main(int count, char **arguments)
@@ -82,6 +103,8 @@ int main(int count, char **arguments)
         } else if (strcmp(word, "close") == 0) {
             close(1);
             close(2);
+        } else if (strcmp(word, "serve") == 0) {
+            serve(atoi(next));
         } else if (strcmp(word, "again") == 0) {
             execv("/proc/self/exe", arguments);
             return 126;
