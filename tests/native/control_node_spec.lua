@@ -239,6 +239,11 @@ describe("a node's control socket", function()
     assert.equal(2, #json.decode(difference.body).files)
     assert.equal(400, post("/plan/diff", "{").status)
     assert.equal(400, post("/plan/diff", "[1]").status)
+    for _, odd in ipairs { '{"files":{"a":1},"services":[1,2]}', '{"files":[1],"services":{"a":"b"}}', '{"files":{},"services":[{}]}',
+                           '{"files":{"spark-defaults.conf":{"keys":{"k":5}}},"services":[]}' } do
+      assert.equal(400, post("/plan/diff", odd).status)
+    end
+    assert.matches('"notes":%[%],.*"services":%[%]', answer.body)
     assert.equal(405, get("/plan/diff").status)
   end)
 end)

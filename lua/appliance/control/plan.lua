@@ -10,6 +10,16 @@ local function check(other)
   return other
 end
 
+--- An empty list is a list too.
+local function shown(plan)
+  local redacted = show.redacted(plan)
+  for _, field in ipairs { "services", "notes", "urls" } do
+    local list = redacted[field]
+    redacted[field] = list and json.array(table.move(list, 1, #list, 1, {}))
+  end
+  return redacted
+end
+
 return function(node, request, part, more)
   if more or part and part ~= "diff" then return 404, "plan has one part: POST /plan/diff\n" end
   if request.method == "POST" and not part then
@@ -17,11 +27,12 @@ return function(node, request, part, more)
   end
   if request.method == "GET" and part then return 405, "GET /plan/diff: the method must be POST\n", nil, "POST" end
   if not node.plan then return 503, ("the node is starting: %s\n"):format(node.state or "it has no plan yet") end
-  if not part then return 200, json.encode(show.redacted(node.plan)) .. "\n", "application/json" end
+  if not part then return 200, json.encode(shown(node.plan)) .. "\n", "application/json" end
   local other, err = json.decode(request.body)
   if other then other, err = check(other) end
   if not other then return 400, err .. "\n" end
-  local difference = show.diff(node.plan, other)
+  local ok, difference = pcall(show.diff, node.plan, other)    -- what is inside may be anything
+  if not ok then return 400, "the body is no plan as `spark-appliance plan --json` or GET /plan give it\n" end
   json.array(difference.files)
   json.array(difference.services)
   return 200, json.encode(difference) .. "\n", "application/json"
