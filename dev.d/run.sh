@@ -75,7 +75,7 @@ run_urls() {
 run_stop() {
   trap '' INT TERM HUP
   # A client that nobody waits for any more: asked politely, it would fill the screen with how it was interrupted.
-  [ -z "$job" ] || kill -KILL -- "-$job" 2>/dev/null
+  [ -z "$job" ] || kill -s KILL -- "-$job"
   [ -n "$node" ] || exit 130
   kill -TERM "$node" 2>/dev/null
   wait "$node"
