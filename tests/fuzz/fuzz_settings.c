@@ -27,7 +27,7 @@ static const char target[] =
     "    return\n"
     "  end\n"
     "  local again = assert(settings.read(schema, { [name] = text }, no_file))\n"
-    "  assert(settings.same(env[name], again[name]))\n"
+    "  assert(same(env[name], again[name]))\n"
     "  local def, value = schema[name], env[name]\n"
     "  if def.type == 'hosts' and value then assert(same(value, types.hosts(types.hosts_text(value), def))) end\n"
     "  if def.type == 'masters' and value then assert(value == types.masters(value, def)) end\n"
