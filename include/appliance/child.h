@@ -64,6 +64,8 @@ void child_end_text(struct child_end, char *out, size_t size);
 
 /* The limit children get for their descriptors: what ours was before main raised it. Not called: they inherit ours. */
 void child_set_nofile(const struct rlimit *before);
+/* Makes it ours again, for a process that is about to become another program itself. */
+void child_take_nofile(void);
 
 /* How a process says whose it is: "APPLIANCE_SERVICE=<name>@<instance>", where the instance is the same 16 hex digits for the life
  * of this program and never those of another run. Also what family.h looks for. */

@@ -95,7 +95,8 @@ function supervise.world(directory)
     rest = require "appliance.core.task".yield,
     write = function(name, text, mode)
       local path = path_of(name)
-      local ok, err = file.make_dirs(path:match "^(.*)/[^/]*$")
+      local folder = path:match "^(.*)/[^/]*$"
+      local ok, err = folder == "" or file.make_dirs(folder)
       if not ok then return nil, err end
       return file.replace(path, text, mode, false)           -- made anew at each start, so a power cut can't harm it
     end,

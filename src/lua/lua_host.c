@@ -1,5 +1,6 @@
 /* lua_host.c - appliance.core.host: what this process and this machine are. Nothing here waits. */
 #include "appliance/bind.h"
+#include "appliance/child.h"
 #include "appliance/clock.h"
 
 #include <arpa/inet.h>
@@ -191,7 +192,8 @@ static int has_user(lua_State *L)
     return 1;
 }
 
-/* host.exec(argv) -> nil, err; does not return when it works: this process becomes that program, with default signals again */
+/* host.exec(argv) -> nil, err; does not return when it works: this process becomes that program, with default signals and its limit of
+ * open files again */
 static int exec(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -209,6 +211,7 @@ static int exec(lua_State *L)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, &before);
     signal(SIGPIPE, SIG_DFL);
+    child_take_nofile();
     execvp(argv[0], argv);
     struct err err;
     err_errno(&err, "%s", argv[0]);

@@ -1,5 +1,6 @@
 #include "appliance/program.h"
 #include "appliance/bind.h"
+#include "appliance/clock.h"
 #include "appliance/deadline.h"
 #include "appliance/log.h"
 #include "appliance/output.h"
@@ -108,7 +109,11 @@ bool program_supervise(const struct program_options *options, struct err *err)
     struct loop *loop = task_loop();
     /* Lua first: what it needs of the loop, and the reaper, is made with the supervisor. */
     if (!reaper_start(loop, getpid() != 1, err) || !console_start(loop, options->json ? CONSOLE_JSON : CONSOLE_TEXT, err) ||
-        !deadline_start(options->watchdog_ms, err) || !supervise_instance() || !supervisor_answer_for_all(supervise_instance(), err))
+        !deadline_start(options->watchdog_ms, err))
+        return false;
+    if (!supervise_instance())
+        return err_set(err, ERR_SYSTEM, "supervisor: no memory or descriptors");
+    if (!supervisor_answer_for_all(supervise_instance(), err))
         return false;
     supervisor_on_fatal(supervise_instance(), beyond_help, NULL);
     self.supervising = true;
@@ -183,7 +188,7 @@ static int supervise(lua_State *L)
 static int watch(lua_State *L)
 {
     struct err err;
-    if (!deadline_start((int64_t)(luaL_checknumber(L, 1) * 1000), &err))
+    if (!deadline_start(clock_span_ns(luaL_checknumber(L, 1)) / NS_PER_MS, &err))
         return bind_fail(L, &err);
     lua_pushboolean(L, true);
     return 1;

@@ -1,6 +1,7 @@
 /* supervise_wait.c - what a task may wait for at the supervisor: the end of everything, a change, lines of a service. */
 #include "supervise_wait.h"
 #include "appliance/bind.h"
+#include "appliance/clock.h"
 #include "appliance/output.h"
 #include "appliance/program.h"
 
@@ -68,7 +69,7 @@ static int stop_all(lua_State *L)
     op->next = stops;
     op->listed = true;
     stops = op;
-    supervisor_stop_all(sup, (int64_t)(seconds * 1000), everything_stopped, NULL);
+    supervisor_stop_all(sup, clock_span_ns(seconds) / NS_PER_MS, everything_stopped, NULL);
     return task_await(L, &op->wait, stopped);
 }
 

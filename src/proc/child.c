@@ -22,6 +22,12 @@ void child_set_nofile(const struct rlimit *before)
     has_nofile = true;
 }
 
+void child_take_nofile(void)
+{
+    if (has_nofile)
+        setrlimit(RLIMIT_NOFILE, &nofile);
+}
+
 const char *child_instance(void)
 {
     static char text[CHILD_INSTANCE_SIZE];

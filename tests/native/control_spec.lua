@@ -19,7 +19,7 @@ describe("the control socket", function()
     server = nil
     local deadline = task.now() + LIMIT
     while task.count() > tasks_before and task.now() < deadline do task.sleep(0.001) end
-    assert.equal(tasks_before, task.count(), "a task is left behind")
+    assert.is_true(task.count() <= tasks_before, "a task is left behind")
     assert.is_nil(io.open(path), "the socket is left behind")
     os.remove(path .. ".lock")
   end)

@@ -179,6 +179,21 @@ static void gets_directory_priority_and_the_older_descriptor_limit(void **unused
     assert_string_equal(reported("nofile"), "123");
 }
 
+static void the_limit_of_open_files_is_ours_again_before_we_become_another_program(void **unused)
+{
+    (void)unused;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit before = {.rlim_cur = 123, .rlim_max = 1000}, now;
+        child_set_nofile(&before);
+        child_take_nofile();
+        _exit(getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur == 123 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void dies_with_us_where_we_are_not_pid_1(void **unused)
 {
     (void)unused;
@@ -525,6 +540,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(has_default_signals_and_an_empty_mask, setup, teardown),
         cmocka_unit_test_setup_teardown(gets_the_environment_and_a_marker_in_front, setup, teardown),
         cmocka_unit_test_setup_teardown(gets_directory_priority_and_the_older_descriptor_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_limit_of_open_files_is_ours_again_before_we_become_another_program, setup, teardown),
         cmocka_unit_test_setup_teardown(dies_with_us_where_we_are_not_pid_1, setup, teardown),
         cmocka_unit_test_setup_teardown(becomes_another_user_without_groups, setup, teardown),
         cmocka_unit_test_setup_teardown(may_name_its_own_user_without_privilege, setup, teardown),
