@@ -29,11 +29,15 @@ end
 local function planned(settings, more)
   local environ = { STATE_DIR = "/state" }
   for name, value in pairs(settings or {}) do environ[name] = value end
-  local made, faults = profile.check("single-node", { environ = environ, facts = facts(more), path = { "profiles" } })
-  if not made then return nil, tostring(faults[1]) end
+  local checked, faults = profile.check("single-node", { environ = environ, path = { "profiles" } })
+  if not checked then return nil, tostring(faults[1]) end
+  local known = facts(more)
+  local draft, err = checked.profile.plan(checked.env, known)
+  if not draft then return nil, tostring(err) end
+  local made = assert(require("appliance.plan").normalise(draft, { profile = "single-node", layers = known.spark.layers }))
   local services = {}
-  for _, service in ipairs(made.plan.services) do services[service.name] = service end
-  return made.plan, services
+  for _, service in ipairs(made.services) do services[service.name] = service end
+  return made, services
 end
 
 local ALL = { START_MASTER = "true", START_WORKER = "true", START_THRIFTSERVER = "true" }
@@ -124,6 +128,20 @@ describe("the thrift server", function()
     local executor = tonumber(value(plan, "spark.executor.memory"):match "%d+")
     local sql = tonumber(table.concat(services.thriftserver.command, " "):match "spark%.executor%.memory=(%d+)m")
     assert.is_true(sql + executor <= offered)
+  end)
+
+  it("starts with the driver's options of a mounted file, as the launcher would, and reads the catalog's files", function()
+    local _, services = assert(planned(ALL, { spark = { layers = {
+      ["spark-defaults.conf"] = { { layer = "EXT_CONF", origin = "e", text = "spark.driver.extraJavaOptions -Da='b c'\n" },
+        { layer = "mounted", origin = "m", text = "spark.driver.extraJavaOptions -Dno\nspark.driver.extraClassPath /mine.jar\n" } },
+      ["core-site.xml"] = { { layer = "mounted", origin = "c", text = "<configuration/>" } } } } }))
+    assert.is_true(has(services.thriftserver, "-Da=b c"))
+    assert.is_false(has(services.thriftserver, "-Dno"))
+    assert.matches("^/mine%.jar:", behind(services.thriftserver, "-cp"))
+    assert.same({ "spark-defaults.conf", "log4j2.properties" }, services.master.inputs)
+    local err = select(2, planned(ALL, { spark = { layers = {
+      ["spark-defaults.conf"] = { { layer = "mounted", origin = "m", text = "spark.driver.extraJavaOptions -Xmx9g\n" } } } } }))
+    assert.matches("spark%.driver%.extraJavaOptions: %-Xmx9g sets the heap; use THRIFT_MEMORY", err)
   end)
 
   it("is refused where Spark has none", function()

@@ -9,7 +9,7 @@ local function directories(env)
   local state = env.STATE_DIR
   return {
     state = state, conf = state .. "/conf", work = env.WORKER_DIR or state .. "/work", recovery = state .. "/recovery",
-    temporary = state .. "/tmp", sql = state .. "/sql", empty = state .. "/empty",
+    temporary = state .. "/tmp", sql = state .. "/sql",
     locals = env.LOCAL_DIRS and table.concat(env.LOCAL_DIRS, ",") or state .. "/tmp",
   }
 end
@@ -122,18 +122,44 @@ end
 --- our own probe know the port that was set. Without another try it ends and says which port it could not have.
 function node:daemon_properties() return self:properties { ["spark.port.maxRetries"] = 0 } end
 
---- The user's own JVM options from settings. A heap among them is refused, as Spark's launcher does.
+--- Adds the words of the option text called `name` to a list. A heap among them is refused, as Spark's launcher does.
+local function add_options(list, name, text, heap_setting)
+  local words, problem = java.split(text or "")
+  if not words then error(("%s %s"):format(name, problem), 0) end
+  local heap = java.heap_in(words)
+  if heap then error(("%s: %s sets the heap; use %s for that"):format(name, heap, heap_setting), 0) end
+  return table.move(words, 1, #words, #list + 1, list)
+end
+
+--- The user's own JVM options from settings.
 function node:user_options(...)
   local list = {}
-  for _, name in ipairs { ... } do
-    local text = self.env[name]
-    if text then
-      local words, problem = java.split(text)
-      if not words then error(("%s %s"):format(name, problem), 0) end
-      local heap = java.heap_in(words)
-      if heap then error(("%s: %s sets the heap; use DAEMON_MEMORY for that"):format(name, heap), 0) end
-      table.move(words, 1, #words, #list + 1, list)
+  for _, name in ipairs { ... } do add_options(list, name, self.env[name], "DAEMON_MEMORY") end
+  return list
+end
+
+--- What mounted files and EXT_CONF say of a key of spark-defaults.conf, the highest layer's word. Only for what a JVM must be started with:
+--- all else Spark reads from the merged file itself.
+function node:mounted(key)
+  local rank, best, found = require("appliance.merge").LAYERS, 0, nil
+  for _, layer in ipairs(self.has_file["spark-defaults.conf"] or {}) do
+    local document = require("appliance.render.properties").parse(layer.text, layer.origin)
+    for at, name in ipairs(rank) do
+      if name == layer.layer and at >= best then
+        for _, item in ipairs(document and document.items or {}) do
+          if item.key == key then best, found = at, item.value end
+        end
+      end
     end
+  end
+  return found
+end
+
+--- JVM options for a driver that we start ourselves, where spark-submit's launcher would have taken them from spark-defaults.conf.
+function node:driver_options()
+  local list = {}
+  for _, key in ipairs { "spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions" } do
+    add_options(list, key, self:mounted(key), "THRIFT_MEMORY")
   end
   return list
 end

@@ -6,7 +6,7 @@ local SCRIPT <const> = [[
 umask 022
 mkdir -p "$@" || exit 1
 rm -f "$1"/worker_* "$1"/app_* "$1"/driver_*
-rm -rf "$2"/blockmgr-* "$2"/spark-* "$6"/archive-work.*
+rm -rf "$2"/blockmgr-* "$2"/spark-* "$5"/archive-work.*
 exit 0]]
 
 return function(here)
@@ -14,7 +14,7 @@ return function(here)
   return {
     name = "prepare", role = "spark.prepare", oneshot = true, critical = true, restart = "on-failure",
     backoff = { min = 1, max = 5, give_up = 3 },
-    command = { "/bin/sh", "-c", SCRIPT, "prepare", at.recovery, at.temporary, at.work, at.sql, at.empty, at.state },
+    command = { "/bin/sh", "-c", SCRIPT, "prepare", at.recovery, at.temporary, at.work, at.sql, at.state },
     env = { PATH = here.environment.PATH or "/usr/bin:/bin" },
     change = "keep",
   }

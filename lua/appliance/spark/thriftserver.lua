@@ -4,6 +4,15 @@ local java = require "appliance.spark.java"
 
 local CLASS <const> = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"
 
+--- What it reads when it starts; the catalog's files count only where somebody gave them.
+local function inputs(here)
+  local names = { "spark-defaults.conf", "log4j2.properties" }
+  for _, name in ipairs { "hive-site.xml", "core-site.xml" } do
+    if here.has_file[name] then names[#names + 1] = name end
+  end
+  return names
+end
+
 return function(here, options)
   local env, shares = here.env, here.shares
   if not here.layout.has_thriftserver then
@@ -14,9 +23,11 @@ return function(here, options)
     name = "thriftserver", role = "spark.thriftserver", critical = false,
     command = java.command {
       layout = here.layout, kind = "application", class = "org.apache.spark.deploy.SparkSubmit",
-      before = options.class_path, conf = here.directories.conf, after = here.class_path_after,
+      before = options.class_path or here:mounted "spark.driver.extraClassPath",
+      conf = here.directories.conf, after = here.class_path_after,
       heap = shares.thrift_memory, flags = here:flags "thriftserver",
       properties = here:properties { ["derby.system.home"] = here.directories.sql, ["derby.connection.requireAuthentication"] = "false" },
+      options = here:driver_options(),
       arguments = {
         "--master", options.masters or here.masters, "--class", CLASS, "--name", "Thrift JDBC/ODBC Server",
         "--conf", "spark.driver.memory=" .. java.megabytes(shares.thrift_memory),
@@ -28,13 +39,13 @@ return function(here, options)
         "--hiveconf", "hive.server2.logging.operation.enabled=false",
       },
     },
-    env = here:environment_for { SPARK_CONF_DIR = here.directories.conf, PYTHONHASHSEED = "0" },
+    env = here:environment_for { SPARK_CONF_DIR = here.directories.conf, PYTHONHASHSEED = "0",
+      LD_LIBRARY_PATH = here:mounted "spark.driver.extraLibraryPath" or here.environment.LD_LIBRARY_PATH },
     dir = here.directories.sql,
     -- Its first minute without an ALIVE master would be its last.
     after = here.runs.master and { master = "ready" } or { prepare = "done" },
     restart = "always", clean = { 143 }, stop = { signal = "TERM", dump = "QUIT" },
     ready = { kind = "tcp", host = here.node.probe, port = env.THRIFT_PORT, deadline = 180 },
-    inputs = { "spark-defaults.conf", "log4j2.properties", here.has_file["hive-site.xml"] and "hive-site.xml" or nil,
-               here.has_file["core-site.xml"] and "core-site.xml" or nil },
+    inputs = inputs(here),
   }
 end
