@@ -184,6 +184,21 @@ local function by_name(services)
   return map
 end
 
+--- The same services, each behind those it waits for, so that nobody is told to wait for one that merely comes later in the plan.
+local function needed_first(services)
+  local known, placed, ordered = by_name(services), {}, {}
+  local function place(service)
+    if placed[service.name] then return end
+    placed[service.name] = true
+    for _, name in ipairs(sorted(service.after or {})) do
+      if known[name] then place(known[name]) end
+    end
+    ordered[#ordered + 1] = service
+  end
+  for _, service in ipairs(services) do place(service) end
+  return ordered
+end
+
 --- reconcile.steps(current, wanted [, { states = { [service] = view }, causes = { "masters are now ..." } }]) -> steps
 --- `current` is the plan in force, nil at the start (`files` may be those found on disk: { files = {...}, services = {} }).
 --- `states`: supervise.view of each service, or only its state's name. A step:
@@ -209,7 +224,7 @@ function reconcile.steps(current, wanted, options)
   end
 
   local before, after = by_name(current.services), by_name(wanted.services)
-  for _, service in ipairs(wanted.services) do
+  for _, service in ipairs(needed_first(wanted.services)) do
     local old = before[service.name]
     if old then
       change_service(old, service, file_changes, options, add)

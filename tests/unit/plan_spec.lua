@@ -271,6 +271,18 @@ service master
     assert.match("/spark/jars/120.jar", json.encode(plan.redacted(one)), 1, true)
   end)
 
+  it("differs in an environment variable by variable", function()
+    local function with(env) return normalised { services = { some("worker", { env = env }) } } end
+    local difference = plan.diff(with { A = "1", B = "2", KEEP = "x", MY_TOKEN = "s3cret1" }, with { B = "3", C = "4", KEEP = "x", MY_TOKEN = "s3cret2" })
+    assert.same({ service = "worker", field = "env", name = "B", kind = "changed", from = "2", to = "3" }, difference.services[2])
+    assert.equal([[
+- service worker: env A = 1
+~ service worker: env B: 2 -> 3
++ service worker: env C = 4
+~ service worker: env MY_TOKEN: another secret
+]], plan.diff_text(difference))
+  end)
+
   it("differs in a secret without telling it", function()
     local text = plan.diff_text(plan.diff(normalised {
       files = { ["core-site.xml"] = plan.xml { ["fs.s3a.secret.key"] = "one1" } },

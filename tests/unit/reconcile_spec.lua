@@ -37,6 +37,13 @@ describe("reconcile", function()
     assert.same(wanted.services[1], steps[2].spec)
   end)
 
+  it("starts those that others wait for before these", function()
+    local wanted = made { services = { some("worker", { after = { cache = "ready" } }), some("cache", { after = { disk = "done" } }),
+                                       some("disk", { oneshot = true }) } }
+    assert.same({ "declare disk", "declare cache", "declare worker", "start disk", "start cache", "start worker" },
+      outline(reconcile.steps(nil, wanted)))
+  end)
+
   it("does nothing when nothing differs", function()
     local function one()
       return made { files = conf { ["spark.a"] = 1 }, services = { some("a", { inputs = { "spark-defaults.conf" } }) } }

@@ -278,7 +278,8 @@ describe("the node's own address", function()
   it("leaves services the environment without our settings and service links", function()
     local kept = node_fact.inherited({ PATH = "/bin", SPARK_MASTER_PORT = "tcp://10.0.0.1:7077", START_MASTER = "true",
       EXECUTOR_MEMORY = "2g",
-      EXECUTOR_MEMORY_FILE = "/x", MY_OWN = "1", REDIS_PORT = "tcp://10.0.0.9:6379" }, { { EXECUTOR_MEMORY = {} } })
+      EXECUTOR_MEMORY_FILE = "/x", MY_OWN = "1", REDIS_PORT = "tcp://10.0.0.9:6379",
+      _ = "/usr/bin/env", SHLVL = "2", OLDPWD = "/", PWD = "/root" }, { { EXECUTOR_MEMORY = {} } })
     assert.same({ PATH = "/bin", MY_OWN = "1" }, kept)
   end)
 end)

@@ -52,10 +52,11 @@ local function borrowed_user(host, file)
 end
 
 --- The environment services inherit: all of ours except the settings, which have been read and would be read a second time by Spark's own
---- rules, and what a supervisor or a service link left there.
+--- rules, and what a supervisor, a service link or a shell left there.
 function node.inherited(environ, schemas)
   local ours = { APPLIANCE_SERVICE = true, APPLIANCE_PROFILES = true, NOTIFY_SOCKET = true, LISTEN_FDS = true, LISTEN_PID = true,
-                 WATCHDOG_USEC = true, WATCHDOG_PID = true }
+                 WATCHDOG_USEC = true, WATCHDOG_PID = true,
+                 PWD = true, OLDPWD = true, SHLVL = true, _ = true }
   for _, schema in ipairs(schemas) do
     for name, def in pairs(schema) do
       ours[name] = true

@@ -161,7 +161,20 @@ local function by_name(services)
   return map
 end
 
---- What differs, as data: { files = { { file, key, kind, from, to, origin } }, services = { { service, field, kind, from, to } } }.
+--- An environment differs variable by variable: all of it, twice, would hide the one.
+local function diff_env(entries, service, from, to)
+  for _, name in ipairs(sorted_keys(from, to)) do
+    local old, new = from[name], to[name]
+    if old ~= new then
+      local kind = old == nil and "added" or new == nil and "removed" or "changed"
+      entries[#entries + 1] = { service = service, field = "env", name = name, kind = kind,
+        from = old and secrets.redact(name, old), to = new and secrets.redact(name, new) }
+    end
+  end
+end
+
+--- What differs, as data: { files = { { file, key, kind, from, to, origin } }, services = { { service, field, kind, from, to } } };
+--- an entry of the field "env" has the `name` of its variable.
 --- `from` may be nil: nothing is there yet.
 function show.diff(from, to)
   from = from or { files = {}, services = {} }
@@ -184,7 +197,9 @@ function show.diff(from, to)
     else
       local was, is = shown_service(old), shown_service(new)
       for _, field in ipairs(sorted_keys(old, new)) do
-        if not same(old[field], new[field]) then
+        if field == "env" then
+          diff_env(services, name, old.env or {}, new.env or {})
+        elseif not same(old[field], new[field]) then
           local from_text, to_text = was[field], is[field]
           services[#services + 1] = { service = name, field = field, kind = "changed", from = from_text ~= nil and words(from_text) or nil,
                                       to = to_text ~= nil and words(to_text) or nil }
@@ -217,6 +232,12 @@ function show.diff_text(difference)
     local mark = MARK[entry.kind]
     if not entry.field then
       say("%s service %s%s", mark, entry.service, entry.to and ": " .. folded(entry.to) or "")
+    elseif entry.name and entry.kind ~= "changed" then
+      say("%s service %s: env %s = %s", mark, entry.service, entry.name, fold(entry.to or entry.from))
+    elseif entry.name and entry.from == entry.to then
+      say("%s service %s: env %s: another secret", mark, entry.service, entry.name)
+    elseif entry.name then
+      say("%s service %s: env %s: %s -> %s", mark, entry.service, entry.name, differing(entry.from, entry.to))
     elseif entry.from and entry.to then
       say("%s service %s: %s: %s -> %s", mark, entry.service, entry.field, differing(entry.from, entry.to))
     else
