@@ -92,9 +92,7 @@ static int op_close(lua_State *L)
 static int op_done(lua_State *L, int status, lua_KContext context)
 {
     (void)status, (void)context;
-    struct file_op *op = NULL;
-    for (int i = lua_gettop(L); i > 0 && !op; i--)
-        op = luaL_testudata(L, i, FILE_OP);
+    struct file_op *op = luaL_checkudata(L, -1, FILE_OP); /* where start_job left it */
     if (!op->ok)
         return bind_fail(L, &op->err);
     lua_pushboolean(L, true);

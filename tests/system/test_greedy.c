@@ -58,8 +58,7 @@ static void whatever_a_profile_makes_of_memory_plans_and_errors_changes_nothing(
         "local t = {} for i = 1, 1e5 do t = { t } end return t",
         "error(setmetatable({}, { __tostring = function(problem) error(problem) end }))",
         "error(setmetatable({}, { __tostring = function() while true do end end }))",
-        "local bad = setmetatable({}, { __tostring = function() while true do end end })\n"
-        "return { setmetatable({}, { __index = function() error(bad) end }) }",
+        "return { setmetatable({}, { __index = function() error(setmetatable({}, { __tostring = function() while true do end end })) end }) }",
     };
     struct node *n = start_with(NODE_PID1, good, NULL);
     node_await(n, "a: started");
