@@ -153,7 +153,7 @@ describe("the program", function()
     assert.same({ 0, "nothing differs: the node runs this plan\n", "" }, { run("plan", "--diff") })
     code, text = sh("LIMIT=5m " .. command_line { program, "plan", "--diff" })
     assert.equal(0, code)
-    assert.matches("^~ service steady: env: .*LIMIT=1048576.* %-> .*LIMIT=5242880", text)
+    assert.matches("^~ service steady: env LIMIT: 1048576 %-> 5242880", text)
     assert.is_nil(text:find("hunter2", 1, true))
   end)
 

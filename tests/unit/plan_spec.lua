@@ -273,7 +273,8 @@ service master
 
   it("differs in an environment variable by variable", function()
     local function with(env) return normalised { services = { some("worker", { env = env }) } } end
-    local difference = plan.diff(with { A = "1", B = "2", KEEP = "x", MY_TOKEN = "s3cret1" }, with { B = "3", C = "4", KEEP = "x", MY_TOKEN = "s3cret2" })
+    local difference = plan.diff(with { A = "1", B = "2", KEEP = "x", MY_TOKEN = "s3cret1" },
+      with { B = "3", C = "4", KEEP = "x", MY_TOKEN = "s3cret2" })
     assert.same({ service = "worker", field = "env", name = "B", kind = "changed", from = "2", to = "3" }, difference.services[2])
     assert.equal([[
 - service worker: env A = 1
