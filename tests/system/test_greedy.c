@@ -50,6 +50,8 @@ static void a_loop_without_end_after_a_hangup_changes_nothing(void **unused)
 static void whatever_a_profile_makes_of_memory_plans_and_errors_changes_nothing(void **unused)
 {
     (void)unused;
+    static const char endless_error[] = "local b = setmetatable({}, { __tostring = function() while true do end end })\n"
+                                        "return { setmetatable({}, { __index = function() error(b) end }) }";
     static const char *const bad[] = {
         "local t = {} while true do t = { t } end",
         "local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end",
@@ -58,7 +60,7 @@ static void whatever_a_profile_makes_of_memory_plans_and_errors_changes_nothing(
         "local t = {} for i = 1, 1e5 do t = { t } end return t",
         "error(setmetatable({}, { __tostring = function(problem) error(problem) end }))",
         "error(setmetatable({}, { __tostring = function() while true do end end }))",
-        "return { setmetatable({}, { __index = function() error(setmetatable({}, { __tostring = function() while true do end end })) end }) }",
+        endless_error,
     };
     struct node *n = start_with(NODE_PID1, good, NULL);
     node_await(n, "a: started");
