@@ -55,7 +55,7 @@ run_wait_ready() {
 run_word_count() {
   text=$TOP/README.md
   say "counting the words of $text on it, through spark-submit"
-  SPARK_CONF_DIR=$STATE_DIR/conf setsid "$SPARK_HOME/bin/spark-submit" "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
+  SPARK_CONF_DIR=$STATE_DIR/conf setsid setpriv --pdeathsig KILL "$SPARK_HOME/bin/spark-submit" "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
   job=$!
   wait $job
   status=$?
