@@ -13,7 +13,7 @@ local task = require "appliance.core.task"
 
 local boot = {}
 
-local EXIT_NO_FACT <const>, EXIT_CONFIGURATION <const>, EXIT_FAILURE <const> = 69, 78, 1
+local EXIT_FAILURE <const>, EXIT_NO_FACT <const>, EXIT_BUG <const>, EXIT_CONFIGURATION <const> = 1, 69, 70, 78
 
 local node = {}
 node.__index = node
@@ -81,12 +81,12 @@ function boot.plan()
 end
 
 --- Runs f as a task: whatever a profile made of it (a plan of a million services, a table that contains itself) can end that task,
---- and nothing else. -> its results | nil, faults
+--- and nothing else. -> its results | nil, faults, true when it broke
 local function apart(name, f, ...)
   local running <close> = task.start(name, f, ...)
   return (function(ok, ...)
     if ok then return ... end
-    return nil, { require("appliance.budget").in_words((...)) }
+    return nil, { require("appliance.budget").in_words((...)) }, true
   end)(running:join())
 end
 
@@ -252,10 +252,11 @@ end
 --- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.
 local function watch_over_loading()
   local types = require "appliance.settings.types"
-  program.watch(types.duration(host.environ().WATCHDOG or "60s", {}) or 60)
+  program.watch(types.duration(os.getenv "WATCHDOG" or "60s", {}) or 60)
 end
 
 function boot.run()
+  program.trust(true)
   watch_over_loading()
   local configured, faults = configure()
   if not configured then return refuse(faults, EXIT_CONFIGURATION) end
@@ -270,16 +271,21 @@ function boot.run()
   if not ok then return refuse({ err }, EXIT_FAILURE) end
   for _, note in ipairs(settings.notes(env)) do log.warn(note) end
 
-  local followed, decision
+  local followed, decision, is_broken
   followed, faults = self:learn(configured)
   if not followed then return refuse(faults, EXIT_NO_FACT) end
   self:adopt(configured, followed)
-  decision, faults = self:decide(configured, followed)
-  if not decision then return refuse(faults, EXIT_CONFIGURATION) end
+  decision, faults, is_broken = self:decide(configured, followed)
+  if not decision then return refuse(faults, is_broken and EXIT_BUG or EXIT_CONFIGURATION) end
   ok, faults = self:carry_out(decision)
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
 
-  program.trim()
+  program.trust(false)
+  -- A moment later: the services that were just started need the processors more.
+  local _ <close> = task.start("trim", function()
+    task.sleep(0.05)
+    program.trim()
+  end)
   self:follow_changes()
 end
 
