@@ -256,7 +256,6 @@ local function watch_over_loading()
 end
 
 function boot.run()
-  program.trust(true)
   watch_over_loading()
   local configured, faults = configure()
   if not configured then return refuse(faults, EXIT_CONFIGURATION) end
@@ -280,7 +279,6 @@ function boot.run()
   ok, faults = self:carry_out(decision)
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
 
-  program.trust(false)
   -- A moment later: the services that were just started need the processors more.
   local _ <close> = task.start("trim", function()
     task.sleep(0.05)

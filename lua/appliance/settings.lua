@@ -250,8 +250,8 @@ local function report_unknown(self, mode)
   local declared = declared_names(self.schema)
   local find
   for name, value in pairs(self.environ) do
-    local base = name:gsub("_FILE$", "")
-    if not (declared[name] or declared[base] or unknown.is_ordinary(name) or unknown.is_service_link(name, value)) and value:find "%S" then
+    local base = name:sub(-5) == "_FILE" and name:sub(1, -6) or name
+    if not (declared[base] or declared[name] or unknown.is_ordinary(name) or unknown.is_service_link(name, value)) and value:find "%S" then
       local right = name:find "^SPARK_" and mistaken_for(self.schema, name)
       if not right then
         find = find or unknown.finder(declared)
