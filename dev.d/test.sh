@@ -170,7 +170,8 @@ group_asan() {
   # The interpreter that busted runs in is Debian's own, so the sanitizer must be there before its first library.
   preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
   ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
-  export ASAN_OPTIONS UBSAN_OPTIONS
+  SANITIZED=yes # for tests of how much memory something takes
+  export ASAN_OPTIONS UBSAN_OPTIONS SANITIZED
   for folder in unit native system; do
     # The specs of the program itself load no module that needs it, and what else they start must be spared: a curl with the sanitizer
     # before its first library never gets past setlocale.
@@ -187,7 +188,7 @@ group_asan() {
   suite_prefix=''
   preload=''
   modules=''
-  unset ASAN_OPTIONS UBSAN_OPTIONS
+  unset ASAN_OPTIONS UBSAN_OPTIONS SANITIZED
 }
 
 group_fuzz() {

@@ -229,6 +229,7 @@ describe("the program", function()
   end)
 
   it("runs a site's tests", function()
+    if os.getenv "SANITIZED" then return pending "Debian's interpreter can't load modules with the sanitizer in them" end
     assert(os.execute(("mkdir -p %s/site"):format(home)))
     write(home .. "/site/one_spec.lua", [[
       it("finds our modules", function()
@@ -261,6 +262,7 @@ describe("the program", function()
   end)
 
   it("grows by nothing with health checks", function()
+    if os.getenv "SANITIZED" then return pending "the sanitizer keeps what was freed" end
     local function private()
       local rollup = read(("/proc/%d/smaps_rollup"):format(node))
       return rollup and tonumber(rollup:match "\nPrivate_Dirty: +(%d+) kB")
