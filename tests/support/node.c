@@ -108,12 +108,27 @@ static void refuse_younger_calls(int error)
         refuse("seccomp");
 }
 
-static void in_namespaces(const struct node_options *o, bool own_users, int ready)
+static void make_read_only(const char *folder)
+{
+    char state[PATH_MAX];
+    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
+    snprintf(state, sizeof state, "%s/state", folder);
+    if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &read_only, sizeof read_only) < 0)
+        refuse("mount / read-only");
+    if (mount("state", state, "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV, "mode=0777") < 0)
+        refuse("mount state/");
+}
+
+static void in_namespaces(const struct node_options *o, const char *folder, bool own_users, int ready)
 {
     char byte;
     if (read(ready, &byte, 1) != 1) /* the maps are written */
         _exit(126);
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("proc", "/proc", "proc", 0, NULL) < 0)
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        refuse("mount /");
+    if (o->read_only)
+        make_read_only(folder);
+    if (mount("proc", "/proc", "proc", 0, NULL) < 0)
         refuse("mount /proc");
     uid_t inner = o->kind == NODE_PID1 && own_users ? INNER_UID : 0;
     if (own_users && (setresgid(inner, inner, inner) < 0 || setresuid(inner, inner, inner) < 0))
@@ -194,6 +209,8 @@ struct node *node_start(char *folder, const struct node_options *o)
     n->folder = folder ? folder : scratch_new();
     if (o->services)
         write_profile(n->folder, o->services);
+    if (o->read_only)
+        mkdir(scratch_path(n->folder, "state"), 0777);
     int output[2], ready[2], executed[2];
     if (pipe2(output, O_CLOEXEC) < 0 || pipe2(ready, O_CLOEXEC) < 0 || pipe2(executed, O_CLOEXEC) < 0)
         fail_msg("pipe2: %s", strerror(errno));
@@ -208,7 +225,7 @@ struct node *node_start(char *folder, const struct node_options *o)
     if (n->pid == 0) {
         close(ready[1]);
         if (o->kind != NODE_PLAIN)
-            in_namespaces(o, own_users, ready[0]);
+            in_namespaces(o, n->folder, own_users, ready[0]);
         run_program(o, n->folder, output[1]);
     }
     close(output[1]);

@@ -31,6 +31,7 @@ struct node_options {
     char *const *environment;        /* added to PATH, PROFILE, APPLIANCE_PROFILES, STATE_DIR; NULL: nothing */
     struct rlimit nofile, processes; /* rlim_cur 0: as ours */
     bool as_nobody;     /* NODE_PLAIN: a uid that nobody else uses, where the test is root: its limit of processes counts just ours */
+    bool read_only;     /* not NODE_PLAIN: nothing can be written but in state/, and nothing there can be executed */
     bool leave_signals; /* blocked and ignored as a careless starter leaves them */
     int refused;        /* an errno: close_range, everything with pidfds, and epoll_pwait2 say it, as an older kernel or a filter does */
 };
