@@ -96,8 +96,10 @@ function supervise.world(directory)
     write = function(name, text, mode)
       local path = path_of(name)
       local folder = path:match "^(.*)/[^/]*$"
-      local ok, err = folder == "" or file.make_dirs(folder)
-      if not ok then return nil, err end
+      if folder ~= "" then
+        local ok, err = file.make_dirs(folder)
+        if not ok then return nil, err end
+      end
       return file.replace(path, text, mode, false)           -- made anew at each start, so a power cut can't harm it
     end,
     remove_file = function(name) return file.remove(path_of(name)) end,
