@@ -97,17 +97,17 @@ function supervise.world(directory)
       local path = path_of(name)
       local folder = path:match "^(.*)/[^/]*$"
       if folder ~= "" then
-        local ok, err = file.make_dirs(folder)
-        if not ok then return nil, err end
+        local made, err = file.make_dirs(folder)
+        if not made then return nil, err end
       end
       return file.replace(path, text, mode, false)           -- made anew at each start, so a power cut can't harm it
     end,
     remove_file = function(name) return file.remove(path_of(name)) end,
     declare = function(spec)
       -- It raises on a spec that makes no sense here, such as a user who does not exist: for a node at work that is a failure like others.
-      local ok, result, err = pcall(core.declare, spec)
-      if not ok then return nil, result end
-      return result, err
+      local is_sound, declared, problem = pcall(core.declare, spec)
+      if not is_sound then return nil, declared end
+      return declared, problem
     end,
     remove = core.remove,
     want = core.want,
