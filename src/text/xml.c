@@ -174,6 +174,10 @@ bool xml_read(struct xml_document *document, struct bytes input, const struct xm
     if (ok && !r.parser->wellFormed)
         ok = err_set(err, ERR_INVALID, "not well-formed XML");
     ok = ok && resolve(&r, document);
+    /* Where entities are declared libxml2 keeps them in a document, and forgets it when the reading was stopped. */
+    if (r.parser->myDoc)
+        xmlFreeDoc(r.parser->myDoc);
+    r.parser->myDoc = NULL;
     xmlFreeParserCtxt(r.parser);
     buf_free(&r.drafts);
     buf_free(&r.arena);
