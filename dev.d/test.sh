@@ -200,7 +200,7 @@ group_fuzz() {
     # shellcheck disable=SC2016  # for the inner shell
     run_suite "fuzz/$name" check $((${FUZZ_SECONDS:-10} + 60)) sh -c '
       mkdir "$TMPDIR/new" && cd "$TMPDIR" &&
-      "$1" -max_total_time="$2" -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$LOGS/" "$TMPDIR/new" "$3"
+      "$1" -seed=20261122 -max_total_time="$2" -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$LOGS/" "$TMPDIR/new" "$3"
       status=$?; rm -rf "$TMPDIR/new"; exit $status' - "$target" "${FUZZ_SECONDS:-10}" "$TOP/tests/fuzz/corpus/${name#fuzz_}"
   done
 }
