@@ -519,7 +519,7 @@ static void a_family_of_very_many_takes_few_descriptors(void **unused)
     assert_int_equal(family_signal(a.family, a.child.pid, SIGTERM), 401);
     assert_in_range(open_descriptors(), before, before + 20);
     TURN_UNTIL(loop, a.gone);
-    assert_int_equal(reaper_strangers(), 0);
+    TURN_UNTIL(loop, reaper_strangers() == 0); /* the last of them may still be zombies, which do not count */
     finish(&a);
 }
 
