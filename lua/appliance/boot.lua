@@ -116,14 +116,20 @@ function node:learn(configured)
   return nil, faults
 end
 
-function node:__close()
+function node:follow_no_more()
   if self.follower then self.follower:cancel() end
   if self.followed then self.followed:close() end
 end
 
+function node:__close()
+  self:follow_no_more()
+  if self.server then self.server:close() end
+  if self.lock then self.lock:close() end                      -- last: until here nobody else may bind
+end
+
 --- From here on these are in force; a change of the facts is told.
 function node:adopt(configured, followed)
-  self:__close()
+  self:follow_no_more()
   self.configured, self.followed, self.follower = configured, followed, nil
   if next(followed.running) then
     self.follower = task.start("facts", function()
@@ -233,20 +239,34 @@ function node:follow_changes()
   end
 end
 
---- The control socket comes before anything is waited for, so that `status` can say what that is. It is also what makes this the only
---- program of its state directory: two would each take the other's processes for their own. -> server | nil, problem, exit code
-local function serve(self)
+--- The control socket. What makes this the only program of its state directory is its lock, a file that stays: two programs would each
+--- take the other's processes for their own. -> true | nil, problem, exit code
+function node:serve()
+  if self.server then return true end
+  local err
+  self.server, err = require("appliance.core.control").serve(self.state_dir .. "/control.sock", function(request)
+    return require("appliance.control").answer(self, request)
+  end)
+  if self.server then return true end
+  -- Another one that runs here may be about to end: to try again can help, which it can't with a directory that is not ours.
+  return nil, err, err.kind == "conflict" and EXIT_FAILURE or EXIT_CONFIGURATION
+end
+
+--- The socket and its lock are two new files on a disk, a fifth of the time to the first service. So they come after it, and meanwhile
+--- the directory itself is locked, which makes no file. They come at once where facts are waited for, so that `status` can say what
+--- that is, and on file systems without such locks. -> true | nil, problem, exit code
+function node:claim(is_waiting)
   local ok, err = file.make_dirs(self.state_dir, tonumber("700", 8))
   if not ok then
     return nil, ("STATE_DIR: %s; it must be a directory this user (uid %d) can write"):format(err, host.uid()), EXIT_CONFIGURATION
   end
-  local server
-  server, err = require("appliance.core.control").serve(self.state_dir .. "/control.sock", function(request)
-    return require("appliance.control").answer(self, request)
-  end)
-  if server then return server end
-  -- Another one that runs here may be about to end: to try again can help, which it can't with a directory that is not ours.
-  return nil, err, err.kind == "conflict" and EXIT_FAILURE or EXIT_CONFIGURATION
+  self.lock, err = file.lock(self.state_dir)
+  if self.lock and not is_waiting then return true end
+  local problem, code
+  ok, problem, code = self:serve()                             -- in a conflict it says with whom
+  if not ok then return nil, problem, code end
+  if self.lock or err.kind ~= "conflict" then return true end
+  return nil, "another spark-appliance already runs here: STATE_DIR=" .. self.state_dir, EXIT_FAILURE
 end
 
 --- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.
@@ -264,9 +284,10 @@ function boot.run()
 
   local self <close> = setmetatable({ inbox = task.queue(), pending = {}, state_dir = configured.state_dir,
     supervise = require "appliance.core.supervise", profile = configured.profile.name, started = task.now() }, node)
-  local server <close>, problem, code = serve(self)
-  if not server then return refuse({ problem }, code) end
-  local ok, err = program.supervise(options_of(env))
+  local ok, problem, code = self:claim(next(configured.profile.facts) ~= nil)
+  if not ok then return refuse({ problem }, code) end
+  local err
+  ok, err = program.supervise(options_of(env))
   if not ok then return refuse({ err }, EXIT_FAILURE) end
   for _, note in ipairs(settings.notes(env)) do log.warn(note) end
 
@@ -278,6 +299,8 @@ function boot.run()
   if not decision then return refuse(faults, is_broken and EXIT_BUG or EXIT_CONFIGURATION) end
   ok, faults = self:carry_out(decision)
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
+  ok, problem, code = self:serve()
+  if not ok then return refuse({ problem }, code) end
 
   -- A moment later: the services that were just started need the processors more.
   local _ <close> = task.start("trim", function()

@@ -36,6 +36,17 @@ describe("a file", function()
     assert.same("invalid", err.kind)
   end)
 
+  it("locks a directory without making a file in it", function()
+    local dir <close> = temporary()
+    local before = file.list(dir.path)
+    local held = assert(file.lock(dir.path))
+    local second, err = file.lock(dir.path)
+    assert.is_nil(second)
+    assert.equal("conflict", err.kind)
+    assert.same(before, file.list(dir.path))
+    held:close()
+  end)
+
   it("is locked by one only, until closed", function()
     local dir <close> = temporary()
     local path = dir.path .. "/lock"
