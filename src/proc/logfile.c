@@ -113,20 +113,28 @@ static bool move(struct logfile *f, int from, int to)
     return sys.rename(old, new) == 0 || errno == ENOENT;
 }
 
+/* The one that falls out, and those beyond it: `keep` may have become less. Removed, not renamed over: ext4 writes a file that takes
+ * another's name to the disk at once (auto_da_alloc), and here its last bytes are a whole file old. */
+static void remove_beyond(struct logfile *f)
+{
+    char oldest[PATH_SIZE];
+    for (int i = f->keep;; i++) {
+        snprintf(oldest, sizeof oldest, "%s.%d", f->path, i);
+        if (sys.unlink(oldest) < 0 && i > f->keep)
+            return;
+    }
+}
+
 /* From the oldest on, and not one step behind a failure: it would overwrite a file that is still to be kept. */
 static bool move_all(struct logfile *f)
 {
     if (f->keep <= 0)
         return sys.unlink(f->path) == 0 || errno == ENOENT;
+    remove_beyond(f);
     for (int i = f->keep - 1; i >= 0; i--)
         if (!move(f, i, i + 1))
             return false;
-    char beyond[PATH_SIZE];
-    for (int i = f->keep + 1;; i++) { /* `keep` may have become less */
-        snprintf(beyond, sizeof beyond, "%s.%d", f->path, i);
-        if (sys.unlink(beyond) < 0)
-            return true;
-    }
+    return true;
 }
 
 static bool rotate(struct logfile *f)
