@@ -2,7 +2,8 @@
  * It works when the loop, Lua, a disk or a library hangs. Two uses:
  *  - a *lease*: processes that must be dead at a time (a thrift server whose lease ran out) are killed at it;
  *  - the *watchdog*: if the loop has not turned for the limit, it says so on stderr, kills every listed process and ends the program with 70.
- * It takes no lock that the loop holds while it waits, allocates nothing after its start, and sleeps for ever while nothing is due. */
+ * It takes no lock that the loop holds while it waits, allocates nothing after its start, and sleeps for ever while nothing is due.
+ * The thread is made by the first wait of the loop, or the first lease. Until then SIGALRM stands in for the watchdog. */
 #ifndef APPLIANCE_DEADLINE_H
 #define APPLIANCE_DEADLINE_H
 
@@ -25,6 +26,7 @@ void deadline_loop_turned(void);
 bool deadline_guard(pid_t pid, int pidfd, struct err *);
 void deadline_unguard(pid_t pid);
 /* Kills a guarded process (its group too) at `due_boot_ns` (clock_boot_ns) unless moved; INT64_MAX takes the deadline away. */
+/* False: not guarded, or there is no room for the thread. */
 bool deadline_set(pid_t pid, int64_t due_boot_ns);
 
 /* Between these the thread kills nobody by the table. Around the reaping of a child and its deadline_unguard: in between, its number

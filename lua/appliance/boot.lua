@@ -159,6 +159,15 @@ end
 --- Where services find their configuration.
 function node:conf() return self.state_dir .. "/conf" end
 
+--- What only a new plan needs: a node may sit for weeks between two, and the next one loads it again in a millisecond.
+local PLANNING <const> = {
+  "plan.check", "reconcile", "supervise", "merge", "near", "render.properties", "render.xml", "render.log4j2", "render.metrics",
+}
+
+local function forget_planning()
+  for _, module in ipairs(PLANNING) do package.loaded["appliance." .. module] = nil end
+end
+
 --- -> true | nil, faults: what failed is tried again with the next change
 function node:carry_out(decision)
   local supervise = require "appliance.supervise"
@@ -168,6 +177,7 @@ function node:carry_out(decision)
   self.planned_for = decision.facts
   local failures = supervise.apply(decision.steps, self:conf())
   self.plan = supervise.in_force(decision.wanted, failures, self.plan)
+  forget_planning()
   if #failures > 0 then return nil, { ("%d of %d steps failed"):format(#failures, #decision.steps) } end
   return true
 end

@@ -2,6 +2,7 @@
 #include "appliance/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +27,7 @@ struct guard {
 };
 
 static struct {
-    bool started;
+    bool started, has_thread;
     pthread_t thread;
     int watchdog_timer, lease_timer, quit; /* what the thread polls */
     _Atomic int64_t watchdog_ms;
@@ -40,6 +42,17 @@ static void arm(int timer, int64_t ns, int flags)
 {
     struct itimerspec when = {.it_value = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S}};
     timerfd_settime(timer, flags, &when, NULL); /* all zero disarms */
+}
+
+/* By SIGALRM until there is a thread: making one is a fifteenth of the time to the first service. */
+static void arm_watchdog(int64_t ms)
+{
+    if (self.has_thread) {
+        arm(self.watchdog_timer, ms * NS_PER_MS, 0);
+        return;
+    }
+    struct itimerval when = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000}};
+    setitimer(ITIMER_REAL, &when, NULL);
 }
 
 static void kill_guarded(const struct guard *g)
@@ -70,20 +83,23 @@ static void kill_overdue(void)
     pthread_mutex_unlock(&self.lock);
 }
 
-/* Our children of this moment, orphans that were given to us among them. False where the kernel has no such list. */
-static bool kill_children(void)
+/* Our children of this moment, orphans that were given to us among them. No stdio: in a handler of SIGALRM nothing may allocate. */
+static void kill_children(void)
 {
     char path[64], text[4096];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    FILE *list = fopen(path, "re");
-    if (!list)
-        return false;
-    setvbuf(list, text, _IOFBF, sizeof text);
-    int pid;
-    while (fscanf(list, "%d", &pid) == 1)
-        kill(pid, SIGKILL);
-    fclose(list);
-    return true;
+    int list = open(path, O_RDONLY | O_CLOEXEC);
+    pid_t pid = 0;
+    ssize_t length;
+    while ((length = list < 0 ? 0 : read(list, text, sizeof text)) > 0)
+        for (ssize_t i = 0; i < length; i++)
+            if (text[i] >= '0' && text[i] <= '9') {
+                pid = pid * 10 + (text[i] - '0');
+            } else if (pid > 0) {
+                kill(pid, SIGKILL);
+                pid = 0;
+            }
+    close(list);
 }
 
 /* The loop is wedged, so nobody else reaps. Whoever dies leaves its own children to us (PID 1, subreaper): kill until none is left. */
@@ -137,16 +153,16 @@ static void look_at_loop(void)
     if (turn != self.armed_turn) {
         is_suspected = false;
         self.armed_turn = turn;
-        arm(self.watchdog_timer, self.watchdog_ms * NS_PER_MS, 0);
+        arm_watchdog(self.watchdog_ms);
         return;
     }
     if (is_suspected && suspected == turn)
         bark();
     is_suspected = true;
     suspected = turn;
-    arm(self.watchdog_timer, SECOND_LOOK_MS * NS_PER_MS, 0);
+    arm_watchdog(SECOND_LOOK_MS);
     if (turn != self.turns) /* it turned just now, and armed the timer perhaps before us */
-        arm(self.watchdog_timer, self.watchdog_ms * NS_PER_MS, 0);
+        arm_watchdog(self.watchdog_ms);
 }
 
 static void *run(void *unused)
@@ -166,6 +182,12 @@ static void *run(void *unused)
     }
 }
 
+static void alarmed(int unused)
+{
+    (void)unused;
+    look_at_loop();
+}
+
 static void close_all(void)
 {
     close(self.quit);
@@ -173,12 +195,8 @@ static void close_all(void)
     close(self.lease_timer);
 }
 
-bool deadline_start(int64_t watchdog_ms, struct err *err)
+static bool make_thread(struct err *err)
 {
-    const int64_t most = INT64_MAX / NS_PER_MS;
-    self.watchdog_ms = watchdog_ms < 0 ? 0 : watchdog_ms > most ? most : watchdog_ms;
-    if (self.started)
-        return true;
     self.quit = eventfd(0, EFD_CLOEXEC);
     self.watchdog_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     self.lease_timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -203,6 +221,20 @@ bool deadline_start(int64_t watchdog_ms, struct err *err)
         close_all();
         return false;
     }
+    arm_watchdog(0);
+    self.has_thread = true;
+    return true;
+}
+
+bool deadline_start(int64_t watchdog_ms, struct err *err)
+{
+    const int64_t most = INT64_MAX / NS_PER_MS;
+    self.watchdog_ms = watchdog_ms < 0 ? 0 : watchdog_ms > most ? most : watchdog_ms;
+    if (self.started)
+        return true;
+    struct sigaction action = {.sa_handler = alarmed, .sa_flags = SA_RESTART};
+    if (sigaction(SIGALRM, &action, NULL) < 0)
+        return err_errno(err, "watchdog: SIGALRM");
     self.started = true;
     deadline_loop_busy();
     return true;
@@ -213,10 +245,13 @@ void deadline_stop(void)
     if (!self.started)
         return;
     uint64_t one = 1;
-    if (write(self.quit, &one, sizeof one) == sizeof one)
+    if (self.has_thread && write(self.quit, &one, sizeof one) == sizeof one)
         pthread_join(self.thread, NULL);
-    self.started = false;
-    close_all();
+    if (self.has_thread)
+        close_all();
+    else
+        arm_watchdog(0);
+    self.started = self.has_thread = self.busy = false;
     free(self.guards);
     self.guards = NULL;
     self.count = self.capacity = 0;
@@ -228,7 +263,7 @@ void deadline_loop_busy(void)
         return;
     self.armed_turn = ++self.turns;
     self.busy = true;
-    arm(self.watchdog_timer, self.watchdog_ms * NS_PER_MS, 0);
+    arm_watchdog(self.watchdog_ms);
 }
 
 void deadline_loop_turned(void)
@@ -238,10 +273,15 @@ void deadline_loop_turned(void)
 
 void deadline_loop_idle(void)
 {
-    if (!self.started || !self.busy)
+    struct err unused; /* no room for a thread, as after a storm of forks: SIGALRM serves on, and the next wait tries again */
+    if (!self.started)
         return;
-    self.busy = false;
-    arm(self.watchdog_timer, 0, 0);
+    if (self.busy) {
+        self.busy = false;
+        arm_watchdog(0);
+    }
+    if (!self.has_thread)
+        make_thread(&unused);
 }
 
 bool deadline_guard(pid_t pid, int pidfd, struct err *err)
@@ -291,6 +331,9 @@ bool deadline_set(pid_t pid, int64_t due_boot_ns)
 {
     bool found = false;
     int64_t next = INT64_MAX;
+    struct err unused;
+    if (!self.has_thread && !make_thread(&unused))
+        return false;
     pthread_mutex_lock(&self.lock);
     for (int i = 0; i < self.count; i++) {
         if (self.guards[i].pid == pid) {
@@ -300,8 +343,7 @@ bool deadline_set(pid_t pid, int64_t due_boot_ns)
         if (self.guards[i].due_boot_ns < next)
             next = self.guards[i].due_boot_ns;
     }
-    if (self.started)
-        arm(self.lease_timer, next == INT64_MAX ? 0 : next > 0 ? next : 1, TFD_TIMER_ABSTIME);
+    arm(self.lease_timer, next == INT64_MAX ? 0 : next > 0 ? next : 1, TFD_TIMER_ABSTIME);
     pthread_mutex_unlock(&self.lock);
     return found;
 }

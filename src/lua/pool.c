@@ -9,16 +9,16 @@
 #ifdef __SANITIZE_ADDRESS__
 enum { SMALL = 0 }; /* the sanitizer sees what becomes of each block only when it is malloc's */
 #else
-enum { SMALL = 256 };
+enum { SMALL = 1024 };
 #endif
 enum { TRIM_FROM = 1 << 20 }; /* bytes given back before a look for unused chunks is worth its time */
-enum { STEP = 8, CHUNK = 16 << 10, REGION = 1 << 20, CHUNKS = REGION / CHUNK, REGIONS = 2 * POOL_CEILING / REGION };
+enum { STEP = 8, CHUNK = 4 << 10, REGION = 1 << 20, CHUNKS = REGION / CHUNK, REGIONS = 2 * POOL_CEILING / REGION };
 
 struct block {
     struct block *next;
 };
 
-/* Addresses for 64 chunks; a chunk takes memory when it is first written to. */
+/* Addresses for 256 chunks; a chunk takes memory when it is first written to. */
 struct region {
     char *at;
     bool unused[CHUNKS];   /* given back */
@@ -27,7 +27,10 @@ struct region {
 
 static struct {
     struct block *lists[SMALL / STEP + 1]; /* by size */
-    char *cut, *cut_end;                   /* what is left of the newest chunk */
+    struct cut {
+        char *at, *end; /* what is left of its newest chunk */
+    } passing, lasting;
+    bool is_lasting;
     struct region *regions[REGIONS];
     int region_count, next_chunk, unused_count; /* next_chunk: in the last region */
     int looked;                                 /* the region in which the last unused chunk was */
@@ -82,7 +85,8 @@ static void *take(size_t size)
         self.lists[size / STEP] = kept->next;
         return kept;
     }
-    if ((size_t)(self.cut_end - self.cut) < size) {
+    struct cut *cut = self.is_lasting ? &self.lasting : &self.passing;
+    if ((size_t)(cut->end - cut->at) < size) {
         char *chunk = new_chunk();
         if (!chunk) { /* perhaps blocks of other sizes hold some that nobody uses */
             pool_trim();
@@ -90,13 +94,13 @@ static void *take(size_t size)
         }
         if (!chunk)
             return NULL;
-        if (self.cut < self.cut_end)
-            keep(self.cut, (size_t)(self.cut_end - self.cut)); /* less than SMALL, as `size` is at most that */
-        self.cut = chunk;
-        self.cut_end = chunk + CHUNK;
+        if (cut->at < cut->end)
+            keep(cut->at, (size_t)(cut->end - cut->at)); /* less than SMALL, as `size` is at most that */
+        cut->at = chunk;
+        cut->end = chunk + CHUNK;
     }
-    void *block = self.cut;
-    self.cut += size;
+    void *block = cut->at;
+    cut->at += size;
     return block;
 }
 
@@ -135,6 +139,11 @@ static void trim_after_burst(void)
         self.most = self.used;
     if (self.used < self.most / 2 && self.most - self.used >= TRIM_FROM)
         pool_trim();
+}
+
+void pool_lasting(bool is_lasting)
+{
+    self.is_lasting = is_lasting;
 }
 
 void *pool_allocate(void *unused, void *block, size_t old_size, size_t new_size)

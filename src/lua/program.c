@@ -10,8 +10,11 @@
 #include "appliance/supervise.h"
 #include "appliance/supervisor.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define RELOAD "appliance.reload"
@@ -227,6 +230,20 @@ static int reload(lua_State *L)
     return task_await(L, &op->wait, reload_came);
 }
 
+/* Lets go of pages of code and constants: those that are still needed come back, from the page cache, as they are used. What only
+ * the start ran is then nobody's. */
+static int forget_code(struct dl_phdr_info *object, size_t size, void *unused)
+{
+    (void)size, (void)unused;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        uintptr_t at = object->dlpi_addr + segment->p_vaddr, past_page = at % (uintptr_t)sysconf(_SC_PAGESIZE);
+        if (segment->p_type == PT_LOAD && !(segment->p_flags & PF_W))
+            madvise((void *)(at - past_page), segment->p_memsz + past_page, MADV_DONTNEED);
+    }
+    return 0;
+}
+
 /* program.trim(): the start is over. Starts the collector, which main.c holds until here, and gives back what the start needed. */
 static int trim(lua_State *L)
 {
@@ -235,6 +252,7 @@ static int trim(lua_State *L)
     lua_gc(L, LUA_GCCOLLECT);
     pool_trim();
     malloc_trim(0);
+    dl_iterate_phdr(forget_code, NULL);
     return 0;
 }
 

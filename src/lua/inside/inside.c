@@ -2,6 +2,7 @@
  * seconds, and a node at work never meets the modules of a newer version. What they are is decided in CMakeLists.txt.
  * They lie in a section that is not mapped but read: what a start reads once would be counted as our memory for ever. */
 #include "appliance/inside.h"
+#include "appliance/pool.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -95,7 +96,10 @@ static int find(lua_State *L)
             struct reading r;
             r.at = section.at + m->at;
             r.left = m->size;
-            if (lua_load(L, read_part, &r, name, "b") != LUA_OK)
+            pool_lasting(true);
+            int status = lua_load(L, read_part, &r, name, "b");
+            pool_lasting(false);
+            if (status != LUA_OK)
                 return luaL_error(L, "module '%s' inside the program: %s", name, lua_tostring(L, -1));
             lua_pushliteral(L, "inside the program");
             return 2;
