@@ -3,11 +3,12 @@
 # dev.d/packages.sh - what is needed from Debian, and how it comes onto the machine.
 # A word is a package, or command:package where any other way to have the command will do.
 
-PACKAGES_BUILD='cc:gcc libc6-dev cmake:cmake ninja:ninja-build pkg-config:pkg-config liblua5.4-dev lua5.4:lua5.4 libxml2-dev'
+PACKAGES_BUILD='cc:gcc libc6-dev cmake:cmake ninja:ninja-build pkg-config:pkg-config liblua5.4-dev lua5.4:lua5.4 libxml2-dev
+  libcurl4-openssl-dev libssl-dev'
 PACKAGES_SPARK="java:openjdk-$(pinned java "" 2)-jre-headless python3:python3 pip3:python3-pip procps:procps"
 PACKAGES_RUN='libnss-wrapper'
 PACKAGES_TEST='libcmocka-dev lua-busted lua-check shellcheck:shellcheck clang:clang clang-format:clang-format clang-tidy:clang-tidy
-  libclang-rt-14-dev tini:tini unshare:util-linux ip:iproute2 curl:curl procps strace:strace'
+  libclang-rt-14-dev tini:tini unshare:util-linux ip:iproute2 curl:curl openssl:openssl python3:python3 procps strace:strace'
 PACKAGES_DOCKER='dockerd:docker.io docker:docker.io iptables:iptables debootstrap:debootstrap'
 PACKAGES_BENCH='tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 runsvdir:runit supervisord:supervisor python3:python3'
 

@@ -1,0 +1,23 @@
+/* appliance.aws - all that talks to AWS, as one shared object: its parts share libcurl, libcrypto and the open connections. Loaded by
+ * the first require, so that a node which needs none of it does not pay for them. Each part is a field, made by an `aws_open_PART` of
+ * aws_PART.c; lua/appliance has a module for each that others are to require. */
+
+#include <lauxlib.h>
+#include <lua.h>
+
+int luaopen_appliance_aws(lua_State *L);
+int luaopen_appliance_aws(lua_State *L)
+{
+    static const struct {
+        const char *name;
+        int (*open)(lua_State *);
+    } parts[] = {
+        {NULL, NULL},
+    };
+    lua_newtable(L);
+    for (int i = 0; parts[i].name; i++) {
+        parts[i].open(L);
+        lua_setfield(L, -2, parts[i].name);
+    }
+    return 1;
+}
