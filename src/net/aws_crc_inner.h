@@ -19,7 +19,7 @@ struct crc_model {
     uint64_t polynomial; /* reflected, without its highest power */
     unsigned width;
     struct crc_fold by_block, by_step, by_wide_step;
-    uint64_t table[8][256]; /* [n][byte]: what a byte does with n bytes behind it */
+    uint64_t (*table)[256]; /* [n][byte], n from 0 to 7: what a byte does with n bytes behind it */
 };
 
 /* Folds the first bytes of `data`, as many as make whole steps, with the remainder `state` before them, into one block of the same
