@@ -168,13 +168,13 @@ static enum http_failure connect_failure(struct http_transfer *t, struct fetch_f
 
 static enum http_failure tls_failure(struct http_transfer *t, CURLcode code, struct fetch_facts *facts)
 {
-    enum { NOT_YET = 9, EXPIRED = 10 }; /* of X509_V_ERR_...; all other numbers are about the chain */
+    enum { NOT_SAID = 1, NOT_YET = 9, EXPIRED = 10 }; /* of X509_V_ERR_...; all above 1 are about the chain */
     long verdict = 0;
     curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &verdict);
     if (code == CURLE_SSL_CACERT_BADFILE)
         facts->tls = FETCH_TLS_BUNDLE;
     else if (code == CURLE_PEER_FAILED_VERIFICATION)
-        facts->tls = verdict == NOT_YET || verdict == EXPIRED ? FETCH_TLS_TIME : verdict ? FETCH_TLS_UNKNOWN_CA : FETCH_TLS_NAME;
+        facts->tls = verdict == NOT_YET || verdict == EXPIRED ? FETCH_TLS_TIME : verdict > NOT_SAID ? FETCH_TLS_UNKNOWN_CA : FETCH_TLS_NAME;
     else if (strstr(t->detail, "wrong version number") || strstr(t->detail, "packet length too long") || strstr(t->detail, "http request"))
         facts->tls = FETCH_TLS_NOT_TLS;
     else if (strstr(t->detail, "SSL_ERROR_SYSCALL") || strstr(t->detail, "unexpected eof"))
@@ -220,13 +220,9 @@ static void conclude(struct http_transfer *t, CURLcode code)
 {
     struct http_fetch *fetch = t->fetch;
     long connects = 0;
-    curl_off_t connected_us = 0;
     curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
-    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
     fetch->reused = fetch->connected_ns && connects == 0;
     fetch->total_ns = clock_ns() - t->started_ns;
-    if (t->stage == FETCH_CONNECTING && connected_us > 0)
-        t->stage = FETCH_HANDSHAKE;
     if (!*t->detail && code != CURLE_OK)
         snprintf(t->detail, sizeof t->detail, "%s", curl_easy_strerror(code));
     struct fetch_facts facts = {.origin = t->origin,
@@ -510,6 +506,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *unused, void 
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
     if (t)
         t->fd = what == CURL_POLL_REMOVE ? -1 : fd;
+    if (t && t->stage == FETCH_CONNECTING && what == CURL_POLL_IN) /* a connection that is being made becomes writable */
+        t->stage = FETCH_HANDSHAKE;
     if (what == CURL_POLL_REMOVE) {
         if (w)
             watch_stop(w);

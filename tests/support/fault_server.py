@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """An HTTP server that misbehaves as its client asks: the path says how. For tests of HTTP clients, on 127.0.0.1 only.
 
-    fault_server.py [--tls NAME CERTIFICATE KEY]...
+    fault_server.py [--stay] [--tls NAME CERTIFICATE KEY]...
 
-Prints one line, "plain PORT NAME PORT ...", and serves until its standard input ends or its parent dies.
+Prints one line, "plain PORT NAME PORT ...", and serves until its parent dies, /quit is asked for, or (not with --stay) its standard
+input ends.
 
   /status/503?body=x     that status, with that body
   /bytes/N               N bytes: the n-th is n modulo 251
@@ -57,6 +58,7 @@ class Connection:
         self.sock = sock
         self.kept = b""
         self.requests = 0
+        self.method = ""
         with lock:
             counts["connections"] += 1
             self.number = counts["connections"]
@@ -74,6 +76,9 @@ class Connection:
     def read_head(self):
         while b"\r\n\r\n" not in self.kept:
             self.kept += self.read_some()
+            if self.kept.startswith(b"\x16"):  # a TLS client
+                self.answer(b"speak HTTP", 400)
+                raise Gone
         head, _, self.kept = self.kept.partition(b"\r\n\r\n")
         return head
 
@@ -277,6 +282,10 @@ class Connection:
             digest.update(data)
         self.answer(b"%d %s" % (total, digest.hexdigest().encode()))
 
+    def on_quit(self, number, query):
+        self.answer(b"bye")
+        os._exit(0)
+
     def on_count(self, number, query):
         self.answer(b"connection %d request %d" % (self.number, self.requests))
 
@@ -309,12 +318,17 @@ def main():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     words = ["plain", str(listen(None))]
     arguments = sys.argv[1:]
+    stay = "--stay" in arguments
+    if stay:
+        arguments.remove("--stay")
     while arguments:
         _, name, certificate, key, *arguments = arguments
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         words += [name, str(listen(context))]
     print(*words, flush=True)
+    while stay:
+        signal.pause()
     sys.stdin.buffer.read()
     os._exit(0)
 

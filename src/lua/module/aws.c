@@ -5,6 +5,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+int aws_open_http(lua_State *L);
+
 int luaopen_appliance_aws(lua_State *L);
 int luaopen_appliance_aws(lua_State *L)
 {
@@ -12,6 +14,7 @@ int luaopen_appliance_aws(lua_State *L)
         const char *name;
         int (*open)(lua_State *);
     } parts[] = {
+        {"http", aws_open_http},
         {NULL, NULL},
     };
     lua_newtable(L);

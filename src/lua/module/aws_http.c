@@ -1,0 +1,206 @@
+/* appliance.http - HTTP(S) requests that wait as tasks do. Through libcurl; for a unix socket or a health check there is appliance.core.http.
+ *
+ *   local http = require "appliance.http"
+ *   local answer, err = http.request { url = "https://example.org/x?y=1", timeout = 10 }
+ *   answer.status, answer.headers["content-type"] (names in lower case), answer.body; answer.address, answer.seconds, answer.reused
+ *   err.failure: why there is no answer, one word of http_failure_name (http.h); err.transient: worth another try
+ *
+ * Fields: method ("GET"), url (sent as it is), headers ({ name = value or list of values }), body (a string);
+ * in seconds: timeout (of all, default 60), connect_timeout (5), first_byte_timeout (30), stall_timeout (30, slower than stall_rate
+ * bytes per second, 1); ceiling (bytes of the answer, 1 MiB), ca_file, no_proxy, fresh, expect_continue. */
+#include "appliance/bind.h"
+#include "appliance/http.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REQUEST  "appliance.http.request"
+#define HEADERS  "appliance.http.headers"
+#define SHUTDOWN "appliance.http.shutdown"
+
+enum { HEADERS_CEILING = 64 * 1024, CEILING_LIMIT = 256 * 1024 * 1024 };
+
+struct request {
+    struct http_fetch fetch;
+    struct wait wait;
+};
+
+static void done(struct http_fetch *fetch)
+{
+    wait_finish(&((struct request *)(void *)((char *)fetch - offsetof(struct request, fetch)))->wait);
+}
+
+static int request_close(lua_State *L)
+{
+    http_fetch_stop(&((struct request *)luaL_checkudata(L, 1, REQUEST))->fetch);
+    return 0;
+}
+
+static int headers_close(lua_State *L)
+{
+    headers_free(luaL_checkudata(L, 1, HEADERS));
+    return 0;
+}
+
+/* The loop goes away with Lua, and what libcurl keeps open would outlive it. */
+static int shutdown_close(lua_State *L)
+{
+    (void)L;
+    http_shutdown();
+    return 0;
+}
+
+/* The value on top; what can't be a header raises, as it is the caller's doing. */
+static void add_header(lua_State *L, struct headers *headers, const char *name)
+{
+    struct err err;
+    struct bytes value;
+    if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
+        luaL_error(L, "headers: %s: a string expected, got %s", name, luaL_typename(L, -1));
+    value.data = lua_tolstring(L, -1, &value.length);
+    if (!headers_add(headers, name, value, &err))
+        luaL_error(L, "%s", err.text);
+}
+
+static void check_headers(lua_State *L, int index, struct headers *headers)
+{
+    int kind = lua_getfield(L, index, "headers");
+    if (kind == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    luaL_argexpected(L, kind == LUA_TTABLE, index, "table with a table of headers");
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING)
+            luaL_error(L, "headers: the names must be strings");
+        const char *name = lua_tostring(L, -2);
+        if (lua_type(L, -1) != LUA_TTABLE) {
+            add_header(L, headers, name);
+            continue;
+        }
+        for (lua_Integer i = 1; lua_geti(L, -1, i) != LUA_TNIL; i++, lua_pop(L, 1))
+            add_header(L, headers, name);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static struct http_spec check_spec(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct http_spec spec = HTTP_SPEC_DEFAULT;
+    spec.method = bind_field_string(L, 1, "method", spec.method);
+    spec.url = bind_field_string(L, 1, "url", NULL);
+    if (!spec.url)
+        luaL_error(L, "url: a string is needed");
+    spec.deadline_ms = bind_field_ms(L, 1, "timeout", 60);
+    spec.connect_ms = bind_field_ms(L, 1, "connect_timeout", 5);
+    spec.first_byte_ms = bind_field_ms(L, 1, "first_byte_timeout", 30);
+    spec.stall_ms = bind_field_ms(L, 1, "stall_timeout", 30);
+    spec.stall_bytes = (int64_t)bind_field_number(L, 1, "stall_rate", 1);
+    spec.ca_file = bind_field_string(L, 1, "ca_file", NULL);
+    spec.no_proxy = bind_field_boolean(L, 1, "no_proxy", false);
+    spec.fresh = bind_field_boolean(L, 1, "fresh", false);
+    spec.expect_continue = bind_field_boolean(L, 1, "expect_continue", false);
+    double ceiling = bind_field_number(L, 1, "ceiling", (double)spec.ceiling);
+    if (!(ceiling >= 0 && ceiling <= CEILING_LIMIT))
+        luaL_error(L, "ceiling: 0 to 256 MiB");
+    spec.ceiling = (size_t)ceiling;
+    if (bind_field_string(L, 1, "body", NULL)) {
+        size_t length;
+        lua_getfield(L, 1, "body");
+        spec.body.kind = HTTP_FROM_MEMORY;
+        spec.body.data = lua_tolstring(L, -1, &length);
+        spec.body.length = (int64_t)length;
+        lua_pop(L, 1); /* request pins the string itself: the table may change while we wait */
+    }
+    return spec;
+}
+
+static void push_lower(lua_State *L, const char *name)
+{
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    for (; *name; name++)
+        luaL_addchar(&text, (char)tolower((unsigned char)*name));
+    luaL_pushresult(&text);
+}
+
+/* Several of one name are one value with commas between (RFC 9110, 5.3). */
+static void push_headers(lua_State *L, const struct headers *headers)
+{
+    const char *name, *value;
+    lua_createtable(L, 0, headers->count);
+    for (size_t at = 0; headers_next(headers, &at, &name, &value);) {
+        push_lower(L, name);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TSTRING)
+            lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), value);
+        else
+            lua_pushstring(L, value);
+        lua_remove(L, -2);
+        lua_rawset(L, -3);
+    }
+}
+
+/* Stack: options, headers, request. */
+static int request_ended(lua_State *L, int status, lua_KContext context)
+{
+    (void)status, (void)context;
+    const struct http_fetch *fetch = &((struct request *)luaL_checkudata(L, 3, REQUEST))->fetch;
+    if (fetch->failure) {
+        bind_fail(L, &fetch->err);
+        lua_pushstring(L, http_failure_name(fetch->failure));
+        lua_setfield(L, -2, "failure");
+        lua_pushboolean(L, http_failure_is_transient(fetch->failure));
+        lua_setfield(L, -2, "transient");
+        return 2;
+    }
+    lua_createtable(L, 0, 6);
+    lua_pushinteger(L, fetch->status);
+    lua_setfield(L, -2, "status");
+    push_headers(L, &fetch->headers);
+    lua_setfield(L, -2, "headers");
+    lua_pushlstring(L, fetch->body.data ? fetch->body.data : "", fetch->body.length);
+    lua_setfield(L, -2, "body");
+    lua_pushstring(L, fetch->address);
+    lua_setfield(L, -2, "address");
+    lua_pushnumber(L, (lua_Number)fetch->total_ns / 1e9);
+    lua_setfield(L, -2, "seconds");
+    lua_pushboolean(L, fetch->reused);
+    lua_setfield(L, -2, "reused");
+    return 1;
+}
+
+static int request(lua_State *L)
+{
+    struct http_spec spec = check_spec(L);
+    struct loop *loop = bind_loop(L);
+    lua_settop(L, 1);
+    struct headers *headers = bind_op(L, sizeof *headers, HEADERS);
+    headers_init(headers, HEADERS_CEILING);
+    check_headers(L, 1, headers);
+    struct request *r = bind_op(L, sizeof *r, REQUEST);
+    lua_getfield(L, 1, "body");
+    lua_setiuservalue(L, 3, 1);
+    spec.headers = headers;
+    struct err err;
+    if (!http_fetch_start(&r->fetch, loop, &spec, done, &err))
+        return bind_fail(L, &err);
+    return task_await(L, &r->wait, request_ended);
+}
+
+int aws_open_http(lua_State *L);
+int aws_open_http(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"request", request}, {NULL, NULL}};
+    bind_type(L, REQUEST, request_close, NULL);
+    bind_type(L, HEADERS, headers_close, NULL);
+    bind_type(L, SHUTDOWN, shutdown_close, NULL);
+    luaL_newlib(L, functions);
+    lua_newuserdatauv(L, 0, 0);
+    luaL_setmetatable(L, SHUTDOWN);
+    lua_setfield(L, LUA_REGISTRYINDEX, SHUTDOWN ".guard");
+    return 1;
+}
