@@ -45,6 +45,16 @@ bool fetch_body_check(const struct http_spec *, struct err *);
 ssize_t fetch_body_read(struct fetch_body *, struct http_fetch *, char *room, size_t size, struct err *);
 bool fetch_body_rewind(struct fetch_body *, struct http_fetch *);
 
+/* --- fetch_head.c: the head of an answer, line by line --- */
+
+struct fetch_head {
+    size_t bytes, ceiling;
+    bool done; /* the head of the answer itself is complete, not that of an interim one */
+    bool too_large;
+};
+/* Takes one whole line, its end included, into status, headers and length of the fetch. False: the head is too large. */
+bool fetch_head_line(struct fetch_head *, struct http_fetch *, const char *line, size_t length);
+
 /* --- fetch_turns.c: so many at once to one place, the others in the order they came --- */
 
 struct fetch_place;

@@ -1,3 +1,5 @@
+/* Longer than our files are, because it is the one that may know curl.h; what can do without is in fetch_*.c. In order: limits, the end
+ * of a transfer, what libcurl tells of one, the loop on its behalf, start and stop. */
 #include "appliance/http.h"
 #include "appliance/clock.h"
 #include "appliance/sys.h"
@@ -35,8 +37,7 @@ struct http_transfer {
     int64_t window_bytes; /* moved when the stall window began */
     int fd;               /* of its connection while libcurl waits for it, which may have been there before us; -1 */
     int unsent;           /* in the kernel's buffer when the stage or its window began */
-    size_t head_bytes, head_ceiling;
-    bool head_done, head_too_large;
+    struct fetch_head head;
     int socket_error;
     enum http_failure failure; /* ours; beats what libcurl says */
     struct err err;
@@ -186,13 +187,13 @@ static enum http_failure tls_failure(struct http_transfer *t, CURLcode code, str
 static enum http_failure judge(struct http_transfer *t, CURLcode code, struct fetch_facts *facts)
 {
     switch (code) {
-    case CURLE_OK: return t->head_done ? HTTP_OK : HTTP_PROTOCOL;
+    case CURLE_OK: return t->head.done ? HTTP_OK : HTTP_PROTOCOL;
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST: return HTTP_NOT_RESOLVED;
     case CURLE_COULDNT_CONNECT: return connect_failure(t, facts);
     case CURLE_OPERATION_TIMEDOUT: return HTTP_CONNECT_TIMEOUT; /* it knows of no other limit */
     case CURLE_PARTIAL_FILE: return HTTP_TRUNCATED;
-    case CURLE_RECV_ERROR: return t->head_done && strstr(t->detail, "unexpected eof") ? HTTP_TRUNCATED : HTTP_RESET;
+    case CURLE_RECV_ERROR: return t->head.done && strstr(t->detail, "unexpected eof") ? HTTP_TRUNCATED : HTTP_RESET;
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_SEND_FAIL_REWIND: return HTTP_RESET;
@@ -202,7 +203,7 @@ static enum http_failure judge(struct http_transfer *t, CURLcode code, struct fe
     case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, or nothing of the kind */
     case CURLE_WEIRD_SERVER_REPLY: return HTTP_PROTOCOL;
     case CURLE_OUT_OF_MEMORY: /* its word for a header line above 100 KiB, too */
-        facts->head_too_large = t->stage == FETCH_RECEIVING && !t->head_done;
+        facts->head_too_large = t->stage == FETCH_RECEIVING && !t->head.done;
         return facts->head_too_large ? HTTP_TOO_LARGE : HTTP_FAILURE;
     default: return HTTP_FAILURE;
     }
@@ -234,8 +235,8 @@ static void conclude(struct http_transfer *t, CURLcode code)
                                 .stall_bytes = t->stall_bytes,
                                 .stage = t->stage};
     fetch->failure = t->failure ? t->failure : judge(t, code, &facts);
-    facts.head_too_large |= t->head_too_large;
-    facts.ceiling = facts.head_too_large ? t->head_ceiling : fetch->body.ceiling;
+    facts.head_too_large |= t->head.too_large;
+    facts.ceiling = facts.head_too_large ? t->head.ceiling : fetch->body.ceiling;
     facts.limit_ms = limit_of(t, fetch->failure);
     if (t->err.kind != ERR_NONE)
         err_set(&fetch->err, t->err.kind, "%.100s: %s", t->origin, t->err.text);
@@ -263,12 +264,15 @@ static bool try_again(struct http_transfer *t, CURLcode code)
     long connects = 1;
     bool broke = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING;
     curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
-    if (!broke || t->second_try || connects > 0 || t->head_bytes > 0 || t->failure || !t->fetch || !t->fetch->connected_ns)
+    if (!broke || t->second_try || connects > 0 || t->head.bytes > 0 || t->failure || !t->fetch || !t->fetch->connected_ns)
         return false;
     t->second_try = true;
-    if (!fetch_body_rewind(&t->body, t->fetch))
+    self.inside++; /* its owner may stop it from there: then it waits for its burial */
+    bool rewound = fetch_body_rewind(&t->body, t->fetch);
+    self.inside--;
+    if (!rewound)
         return false;
-    if (!t->fetch) /* its owner stopped it meanwhile: it waits for its burial */
+    if (!t->fetch)
         return true;
     curl_multi_remove_handle(self.multi, t->easy);
     curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
@@ -372,61 +376,21 @@ static int on_seek(void *argument, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-static void begin_head(struct http_transfer *t, const char *line, size_t length)
-{
-    struct http_fetch *fetch = t->fetch;
-    const char *blank = memchr(line, ' ', length);
-    t->head_done = false;
-    headers_free(&fetch->headers);
-    fetch->status = blank ? atoi(blank) : 0;
-    if (fetch->status / 100 != 1 && t->stage != FETCH_RECEIVING) {
-        fetch->first_byte_ns = clock_ns() - t->started_ns;
-        enter_stage(t, FETCH_RECEIVING);
-    }
-}
-
-static void end_head(struct http_transfer *t)
-{
-    struct http_fetch *fetch = t->fetch;
-    if (fetch->status / 100 == 1)
-        return;
-    t->head_done = true;
-    const char *length = headers_find(&fetch->headers, "Content-Length");
-    if (length && !headers_find(&fetch->headers, "Transfer-Encoding"))
-        fetch->length = strtoll(length, NULL, 10);
-}
-
 /* One line of the head, its end included; libcurl has found it whole. */
 static size_t on_header(char *line, size_t size, size_t count, void *argument)
 {
     struct http_transfer *t = argument;
-    size_t length = size * count, end = length;
     if (!t->fetch)
         return 0;
-    t->head_bytes += length;
-    if (t->head_bytes > t->head_ceiling) {
+    if (!fetch_head_line(&t->head, t->fetch, line, size * count)) {
         t->failure = HTTP_TOO_LARGE;
-        t->head_too_large = true;
         return 0;
     }
-    while (end && (line[end - 1] == '\n' || line[end - 1] == '\r'))
-        end--;
-    if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        begin_head(t, line, end);
-    } else if (t->head_done) {
-        return length; /* trailers of a body in chunks */
-    } else if (end == 0) {
-        end_head(t);
-    } else {
-        char *colon = memchr(line, ':', end);
-        char name[128];
-        if (colon && (size_t)(colon - line) < sizeof name) {
-            snprintf(name, sizeof name, "%.*s", (int)(colon - line), line);
-            /* A line that is no header, or that nobody can ask for, is no reason to refuse the answer. */
-            headers_add(&t->fetch->headers, name, (struct bytes){colon + 1, (size_t)(line + end - colon - 1)}, NULL);
-        }
+    if (t->fetch->status >= 200 && t->stage != FETCH_RECEIVING) {
+        t->fetch->first_byte_ns = clock_ns() - t->started_ns;
+        enter_stage(t, FETCH_RECEIVING);
     }
-    return length;
+    return size * count;
 }
 
 static bool keep(struct http_transfer *t, const char *data, size_t length)
@@ -747,7 +711,7 @@ static struct http_transfer *new_transfer(const struct http_spec *spec, const ch
         .stage_due_ns = INT64_MAX,
         .deadline_ns = INT64_MAX,
         .fd = -1,
-        .head_ceiling = spec->head_ceiling,
+        .head.ceiling = spec->head_ceiling,
         .started_ns = clock_ns(),
     };
     snprintf(t->origin, sizeof t->origin, "%s", origin);

@@ -177,6 +177,44 @@ static void carries_large_bodies_both_ways(void **unused)
     assert_int_equal(strncmp(body_text(), "2097152 ", 8), 0);
 }
 
+static size_t pauses, taken;
+static bool pausing;
+
+static ssize_t pause_and_take(struct http_fetch *f, const char *data, size_t length)
+{
+    (void)f;
+    if (pausing) {
+        pauses++;
+        return HTTP_PAUSE;
+    }
+    assert_true(is_pattern(data, length, taken));
+    taken += length;
+    return (ssize_t)length;
+}
+
+/* TLS keeps bytes of its own, which no event of the socket tells of. */
+static void waits_for_a_paused_sink_without_turning(void **unused)
+{
+    (void)unused;
+    pauses = taken = 0;
+    pausing = true;
+    spec.push = pause_and_take;
+    spec.ca_file = file("ca.pem");
+    start(&fetch, at_port("https://127.0.0.1", "good", "/bytes/3000000"));
+    TURN_UNTIL(loop, pauses);
+    int64_t until = clock_ns() + 150 * NS_PER_MS;
+    int turns = 0;
+    for (; clock_ns() < until; turns++)
+        loop_turn(loop, until, NULL);
+    assert_true(turns < 10);
+    assert_int_equal(pauses, 1);
+    pausing = false;
+    http_fetch_resume(&fetch);
+    TURN_UNTIL(loop, ended);
+    assert_int_equal(fetch.failure, HTTP_OK);
+    assert_int_equal(taken, 3000000);
+}
+
 static void can_be_stopped_in_the_handshake(void **unused)
 {
     (void)unused;
@@ -238,6 +276,7 @@ int main(void)
         TEST(tells_a_silent_handshake),
         TEST(tells_a_truncated_answer),
         TEST(carries_large_bodies_both_ways),
+        TEST(waits_for_a_paused_sink_without_turning),
         TEST(can_be_stopped_in_the_handshake),
     };
     return cmocka_run_group_tests(tests, server_start, server_stop);
