@@ -32,7 +32,7 @@ local function configure()
   local object, faults = profile.load(nil, { environ = environ })
   if not object then return nil, faults end
   local env
-  env, faults = settings.read(object.settings, environ, file.read)
+  env, faults = settings.read(object.settings, environ, file.read, file.stat)
   if not env then return nil, faults end
   return { env = env, environ = environ, profile = object, state_dir = env.STATE_DIR }
 end

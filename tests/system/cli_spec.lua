@@ -172,6 +172,19 @@ describe("the program", function()
     assert.equal(78, (sh("PROFILE=faulty " .. command_line { program, "plan" })))
   end)
 
+  it("tells at once of a SPARK_HOME and a JAVA_HOME that are none, and of ports that clash: check, plan and run alike", function()
+    local given = "unset PROFILE; export STATE_DIR=$PWD/elsewhere BIND_ADDRESS=127.0.0.1"
+    for _, command in ipairs { "check", "plan", "run" } do
+      local code, text, err = sh(given .. "; SPARK_HOME=/nowhere JAVA_HOME=$PWD " .. command_line { program, command })
+      assert.same({ 78, "" }, { code, text }, command)
+      assert.matches('SPARK_HOME="/nowhere" is no Spark %(/nowhere: ', err)
+      assert.matches('JAVA_HOME="' .. home .. '" is no Java %(' .. home .. "/bin/java: ", err)
+      code, _, err = sh(given .. "; MASTER_UI_PORT=8081 " .. command_line { program, command })
+      assert.equal(78, code, command)
+      assert.matches("MASTER_UI_PORT=8081 %(environment%) and WORKER_UI_PORT=8081 %(default%) are the same port", err)
+    end
+  end)
+
   it("refuses a second node in the same place", function()
     local code, _, err = run "run"
     assert.equal(1, code)
