@@ -42,7 +42,7 @@ function profile.names(options)
   for _, directory in ipairs(options.path or profile.search_path(options.environ or {})) do
     for _, entry in ipairs((options.list or list_directory)(directory) or {}) do
       local name = entry:match "^([%w_-][%w_.-]*)%.lua$"
-      if name and not seen[name] then
+      if name and not name:find "_spec$" and not seen[name] then           -- a site's tests lie beside its profiles
         seen[name] = true
         names[#names + 1] = name
       end
