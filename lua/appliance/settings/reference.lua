@@ -54,7 +54,8 @@ local function entry(name, def)
   local default, aliases = default_text(def), aliases_text(def)
   if default then facts[#facts + 1] = "default " .. default end
   if def.secret then facts[#facts + 1] = "secret" end
-  local lines = { name, wrap(docs.settings[name] or def.doc or "", "    ", 100), wrap("(" .. table.concat(facts, "; ") .. ")", "    ", 100) }
+  local text = docs.settings[name] or def.doc or ""
+  local lines = { name, wrap(text, "    ", 100), wrap("(" .. table.concat(facts, "; ") .. ")", "    ", 100) }
   if aliases then lines[#lines + 1] = wrap("Also: " .. aliases, "    ", 100) end
   return table.concat(lines, "\n")
 end
