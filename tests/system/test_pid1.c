@@ -1,5 +1,6 @@
 /* The real program as PID 1 of its own namespaces, and as an ordinary process: start, signals, end. */
 #include "node.h"
+#include "process.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -44,20 +45,6 @@ static void runs_a_service_and_stops_it_on_term_and_int(void **unused)
         }
 }
 
-/* Which signals a process blocks, from its status; 0 while it can't be told. */
-static unsigned long long blocked_by(pid_t pid)
-{
-    char path[64], line[256];
-    unsigned long long set = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *status = fopen(path, "r");
-    while (status && fgets(line, sizeof line, status))
-        sscanf(line, "SigBlk: %llx", &set);
-    if (status)
-        fclose(status);
-    return set;
-}
-
 static void honours_term_from_its_first_moment(void **unused)
 {
     (void)unused;
@@ -66,7 +53,8 @@ static void honours_term_from_its_first_moment(void **unused)
         struct node *n = start(NODE_PID1, "service { name = 'a', command = { " PUPPET "'hang' } }");
         /* The kernel drops a TERM to PID 1 that is neither blocked nor handled: so it is sent when it is first blocked, and after that in
          * steps through the whole boot. */
-        while (!(blocked_by(n->pid) & (1ULL << (SIGTERM - 1))))
+        long long blocked;
+        while ((blocked = process_number(n->pid, "SigBlk", 16)) < 0 || !(blocked & 1LL << (SIGTERM - 1)))
             if (clock_ns() - n->executed_ns > 20 * NS_PER_S)
                 fail_msg("TERM is never blocked");
         int64_t taken = clock_ns() - n->executed_ns;
