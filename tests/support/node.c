@@ -203,6 +203,11 @@ static void write_profile(const char *folder, const char *services)
     free(text);
 }
 
+void node_plan(struct node *n, const char *services)
+{
+    write_profile(n->folder, services);
+}
+
 struct node *node_start(char *folder, const struct node_options *o)
 {
     struct node *n = calloc(1, sizeof *n);
@@ -354,6 +359,18 @@ int node_await_end(struct node *n)
     return WIFEXITED(n->status) ? WEXITSTATUS(n->status) : 128 + WTERMSIG(n->status);
 }
 
+void node_take_lines(struct node *n, void (*line)(void *, const char *, size_t), void *argument)
+{
+    breathe(n);
+    char *at = n->text;
+    for (char *end; (end = memchr(at, '\n', n->length - (size_t)(at - n->text))); at = end + 1) {
+        *end = 0;
+        line(argument, at, (size_t)(end - at));
+    }
+    n->length -= (size_t)(at - n->text);
+    memmove(n->text, at, n->length + 1);
+}
+
 void node_signal(struct node *n, int signal)
 {
     kill(n->pid, signal);
@@ -424,6 +441,18 @@ int node_members(const struct node *n, int *zombies)
     return living;
 }
 
+pid_t node_member(const struct node *n, unsigned choice)
+{
+    struct relative *list;
+    size_t count = relatives(n->pid, &list), living = 0;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].below && list[i].state != 'Z' && list[i].state != 'X')
+            list[living++] = list[i];
+    pid_t chosen = living > 0 ? list[choice % living].pid : 0;
+    free(list);
+    return chosen;
+}
+
 int node_signal_members(const struct node *n, const char *name, int signal)
 {
     struct relative *list;
@@ -466,6 +495,35 @@ bool node_signal_inner(const struct node *n, pid_t inner, int signal)
 {
     pid_t pid = node_pid_of(n, inner);
     return pid > 0 && kill(pid, signal) == 0;
+}
+
+static long kib_in(pid_t pid, const char *name, const char *key)
+{
+    char path[64], line[256];
+    long kib = -1;
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    FILE *file = fopen(path, "r");
+    while (file && kib < 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0)
+            kib = atol(line + strlen(key));
+    if (file)
+        fclose(file);
+    return kib;
+}
+
+struct node_cost node_cost(const struct node *n)
+{
+    struct node_cost cost = {kib_in(n->pid, "smaps_rollup", "Pss:"), kib_in(n->pid, "status", "VmRSS:"), 0};
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)n->pid);
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        cost.descriptors += entry->d_name[0] != '.';
+    if (folder)
+        closedir(folder);
+    else
+        cost.descriptors = -1;
+    return cost;
 }
 
 int node_command(struct node *n, const char *words)
