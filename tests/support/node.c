@@ -555,3 +555,12 @@ void node_free(struct node *n)
     scratch_free(n->folder);
     free(n);
 }
+
+void node_end_well(struct node *n)
+{
+    node_signal(n, SIGTERM);
+    int code = node_await_end(n);
+    if (code != 0)
+        fail_msg("ended with %d instead of 0:\n%s", code, n->text);
+    node_free(n);
+}

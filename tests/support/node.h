@@ -54,6 +54,8 @@ uid_t node_nobody(void);
 void node_become_nobody(void);
 /* Kills whatever is left and forgets it; fails if anybody is left although the program had ended. */
 void node_free(struct node *);
+/* Asks it to end with TERM, which it does with 0 (else its output is shown), and frees it. */
+void node_end_well(struct node *);
 /* Other services from now on; a HUP makes it read them. */
 void node_plan(struct node *, const char *services);
 void node_signal(struct node *, int signal);

@@ -141,9 +141,7 @@ static void another_user_gets_nothing(void **unused)
         assert_int_equal(WEXITSTATUS(status), open_to_all ? 3 : 1);
     }
     assert_int_equal(node_command(n, "status"), 0);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 int main(void)

@@ -35,9 +35,7 @@ static void a_reader_that_stands_still_holds_up_only_who_asked_for_it(void **unu
         for (int64_t limit = clock_ns() + 20 * NS_PER_S; !strchr(strchr(scratch_read(n->folder, "up"), '\n') + 1, '\n');)
             assert_true(clock_ns() < limit);
         assert_false(scratch_has(n->folder, "blocked"));
-        node_signal(n, SIGTERM);
-        assert_int_equal(node_await_end(n), 0);
-        node_free(n);
+        node_end_well(n);
     }
 }
 
@@ -80,9 +78,7 @@ static void a_closed_output_wakes_nobody(void **unused)
             fail_msg("%ld wake-ups in a second", after - before);
     }
     assert_int_equal(node_members(n, NULL), 1);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 int main(void)
