@@ -108,9 +108,9 @@ end
 function node:learn(configured)
   local sources, env = configured.profile.facts, configured.env
   local followed = facts.follow(sources, env)
-  self.state = "it waits for facts"
+  self.state, self.learning = "it waits for facts", followed
   local values, faults = followed:first(sources, env.FACTS_TIMEOUT)
-  self.state = nil
+  self.state, self.learning = nil, nil
   if values then return followed end
   followed:close()
   return nil, faults
@@ -123,6 +123,7 @@ end
 
 function node:__close()
   self:follow_no_more()
+  if self.learning then self.learning:close() end              -- it ends while it waits for facts
   if self.server then self.server:close() end
   if self.lock then self.lock:close() end                      -- last: until here nobody else may bind
 end
