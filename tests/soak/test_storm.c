@@ -4,6 +4,7 @@
  * SOAK_SECONDS: how long it goes on, half of it for each kind. SOAK_SEED: the chances of a run that failed, which it has printed. */
 #include "account.h"
 #include "node.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@ enum {
     CALM_S = 5,             /* longer than the flood's pause */
     ROUNDS_OF_WARMTH = 150, /* each thing has happened several times by then */
     GROWTH_KIB = 512,
+    GROWTH_DESCRIPTORS = 2, /* some are open for a moment only */
 };
 
 /* The talkers. `whole` waits for a slow reader instead of losing a line, `flood` is the one that makes it slow. */
@@ -40,7 +42,9 @@ static const struct talker {
 enum { TALKERS = sizeof talkers / sizeof *talkers, FLOOD = TALKERS - 1, MEMBERS = TALKERS + 2 * FAMILY_SIZE + ODD_ONES };
 
 static const char *const moods[] = {
-    PUPPET "'say', 'calm', 'wait'", /* the first one is. It speaks, so that its log file is open */
+    /* The first is the calm one. It says enough to fill what the program keeps of it, and its log file is open then: so it costs the same
+     * in each calm, whatever it has said in the storm. */
+    "'/bin/sh', '-c', 'seq 5000; exec \"$0\" wait', programs .. 'puppet'",
     PUPPET "'linger', '30', 'exit', '3'",
     PUPPET "'linger', '200', 'kill', '11'",
     PUPPET "'say', 'no end of it', 'ignore', '15', 'hang'",
@@ -59,6 +63,8 @@ struct storm {
     struct node *node;
     uint64_t chance;
     struct account files[TALKERS], console[TALKERS];
+    char words[20][200]; /* the last that the program itself has said */
+    unsigned said;
     int64_t read_ns; /* when the files were last read */
     unsigned rounds, kills, commands, plans;
 };
@@ -88,6 +94,14 @@ static void take_line(void *argument, const char *line, size_t length)
         if ((text = strstr(line, prefix)) && strstr(text, " dropped: the reader of our output"))
             account_dropped(&s->console[i], text);
     }
+    if (strstr(line, " appliance | "))
+        snprintf(s->words[s->said++ % 20], sizeof s->words[0], "%.*s", (int)length, line);
+}
+
+static void print_last_words(const struct storm *s)
+{
+    for (unsigned i = s->said > 20 ? s->said - 20 : 0; i < s->said; i++)
+        print_error("%s\n", s->words[i % 20]);
 }
 
 static const char *said_path(const struct storm *s, int talker)
@@ -114,8 +128,10 @@ static void follow(struct storm *s)
     node_take_lines(s->node, take_line, s);
     if (clock_ns() - s->read_ns > NS_PER_S)
         read_files(s);
-    if (s->node->ended)
+    if (s->node->ended) {
+        print_last_words(s);
         fail_msg("the program ended: status %#x\n%s", (unsigned)s->node->status, s->node->text);
+    }
 }
 
 /* Nobody reads while the flood says what is more than can be kept: lines must be dropped, and counted. */
@@ -219,7 +235,7 @@ static void one_round(struct storm *s)
 }
 
 /* Until everybody of the calm plan is there, and nobody else. Returns what the program costs then. */
-static struct node_cost settle(struct storm *s)
+static struct process_cost settle(struct storm *s)
 {
     change_plan(s, true);
     for (int i = 0; i < 3; i++)
@@ -242,18 +258,18 @@ static struct node_cost settle(struct storm *s)
         }
     }
     assert_int_equal(node_command(s->node, "healthcheck"), 0);
-    /* What the flood takes is given back between its bursts, so the least counts. */
-    struct node_cost least = node_cost(s->node);
+    /* What the flood takes is given back between its bursts, and while its file is rotated there is one descriptor less. */
+    struct process_cost calm = process_cost(s->node->pid);
     for (int64_t until = clock_ns() + CALM_S * NS_PER_S; clock_ns() < until; follow(s)) {
-        struct node_cost now = node_cost(s->node);
-        if (now.pss_kib < least.pss_kib)
-            least.pss_kib = now.pss_kib;
-        if (now.rss_kib < least.rss_kib)
-            least.rss_kib = now.rss_kib;
-        if (now.descriptors < least.descriptors)
-            least.descriptors = now.descriptors;
+        struct process_cost now = process_cost(s->node->pid);
+        if (now.pss_kib < calm.pss_kib)
+            calm.pss_kib = now.pss_kib;
+        if (now.rss_kib < calm.rss_kib)
+            calm.rss_kib = now.rss_kib;
+        if (now.descriptors > calm.descriptors)
+            calm.descriptors = now.descriptors;
     }
-    return least;
+    return calm;
 }
 
 /* --- the whole of it --- */
@@ -293,6 +309,8 @@ static void weather(enum node_kind kind, const char *kind_name)
 {
     struct storm s = {.chance = number_from("SOAK_SEED", 20261122) * 2 + 1};
     int64_t seconds = (int64_t)number_from("SOAK_SECONDS", 300) / 2;
+    if (waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD)
+        fail_msg("there are children left of a test that failed");
     print_message("%s: %lld s, SOAK_SEED=%llu\n", kind_name, (long long)seconds, (unsigned long long)(s.chance / 2));
     char *folder = scratch_new(), logs[200];
     snprintf(logs, sizeof logs, "LOG_DIR=%s/logs", folder);
@@ -306,16 +324,16 @@ static void weather(enum node_kind kind, const char *kind_name)
     int64_t began = clock_ns();
     while (s.rounds < ROUNDS_OF_WARMTH)
         one_round(&s);
-    struct node_cost before = settle(&s);
+    struct process_cost before = settle(&s);
     while (clock_ns() - began < seconds * NS_PER_S)
         one_round(&s);
-    struct node_cost after = settle(&s);
+    struct process_cost after = settle(&s);
     print_message("%u rounds: %u signals, %u commands, %u plans\n", s.rounds, s.kills, s.commands, s.plans);
-    print_message("PSS %ld KiB after warming up, %ld KiB at the end; RSS %ld, %ld; descriptors %d, %d\n", before.pss_kib, after.pss_kib,
+    print_message("PSS %lld KiB after warming up, %lld KiB at the end; RSS %lld, %lld; descriptors %d, %d\n", before.pss_kib, after.pss_kib,
                   before.rss_kib, after.rss_kib, before.descriptors, after.descriptors);
     assert_true(after.pss_kib <= before.pss_kib + GROWTH_KIB);
     assert_true(after.rss_kib <= before.rss_kib + GROWTH_KIB);
-    assert_int_equal(after.descriptors, before.descriptors);
+    assert_true(after.descriptors <= before.descriptors + GROWTH_DESCRIPTORS);
     node_signal(s.node, SIGTERM);
     assert_int_equal(node_await_end(s.node), 0);
     assert_null(strstr(s.node->text, "left to the kernel"));

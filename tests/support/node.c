@@ -497,35 +497,6 @@ bool node_signal_inner(const struct node *n, pid_t inner, int signal)
     return pid > 0 && kill(pid, signal) == 0;
 }
 
-static long kib_in(pid_t pid, const char *name, const char *key)
-{
-    char path[64], line[256];
-    long kib = -1;
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
-    FILE *file = fopen(path, "r");
-    while (file && kib < 0 && fgets(line, sizeof line, file))
-        if (strncmp(line, key, strlen(key)) == 0)
-            kib = atol(line + strlen(key));
-    if (file)
-        fclose(file);
-    return kib;
-}
-
-struct node_cost node_cost(const struct node *n)
-{
-    struct node_cost cost = {kib_in(n->pid, "smaps_rollup", "Pss:"), kib_in(n->pid, "status", "VmRSS:"), 0};
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)n->pid);
-    DIR *folder = opendir(path);
-    for (struct dirent *entry; folder && (entry = readdir(folder));)
-        cost.descriptors += entry->d_name[0] != '.';
-    if (folder)
-        closedir(folder);
-    else
-        cost.descriptors = -1;
-    return cost;
-}
-
 int node_command(struct node *n, const char *words)
 {
     char *command;

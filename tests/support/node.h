@@ -83,12 +83,6 @@ int node_times(const struct node *, const char *text);
 /* Takes each whole line that it has printed, without the newline, and forgets them: else hours of output would stay in memory. When
  * there is none it waits for a moment. */
 void node_take_lines(struct node *, void (*line)(void *, const char *, size_t), void *argument);
-/* What it costs now, as the kernel counts it; -1 where that can't be read. */
-struct node_cost {
-    long pss_kib, rss_kib;
-    int descriptors;
-};
-struct node_cost node_cost(const struct node *);
 /* Runs `spark-appliance WORDS...` against it; its exit code. */
 int node_command(struct node *, const char *words);
 
