@@ -199,7 +199,7 @@ static void order(struct storm *s)
     };
     char words[64];
     const char *chosen = orders[draw(s, sizeof orders / sizeof *orders)];
-    snprintf(words, sizeof words, chosen, draw(s, ODD_ONES)); // NOLINT(clang-diagnostic-format-nonliteral)
+    snprintf(words, sizeof words, chosen, draw(s, ODD_ONES));
     int code = node_command(s->node, words);
     if (code < 0 || code == 70 || code > 124) /* 1: it crashed meanwhile, or there is none */
         fail_msg("%s: ended with %d: %s", words, code, scratch_read(s->node->folder, "command"));
@@ -322,7 +322,7 @@ static void weather(enum node_kind kind, const char *kind_name)
     settle(&s);
     read_nothing_for_a_while(&s);
     int64_t began = clock_ns();
-    while (s.rounds < ROUNDS_OF_WARMTH)
+    while (s.rounds < ROUNDS_OF_WARMTH || clock_ns() - began < seconds * NS_PER_S / 4) /* until the heap has seen its usual peaks */
         one_round(&s);
     struct process_cost before = settle(&s);
     while (clock_ns() - began < seconds * NS_PER_S)
