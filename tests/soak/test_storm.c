@@ -146,7 +146,7 @@ static void read_nothing_for_a_while(struct storm *s)
 
 /* --- the storm --- */
 
-/* Calm: each of the odd ones waits for TERM. Else each has its mood, one is missing now and then, and the talkers start anew. */
+/* Calm: each of the odd ones waits for TERM, and no talker is a flood. Else each has its mood, one is missing now and then, and the talkers start anew. */
 static void change_plan(struct storm *s, bool calm)
 {
     char text[16384];
@@ -155,7 +155,8 @@ static void change_plan(struct storm *s, bool calm)
         at += (size_t)snprintf(text + at, sizeof text - at,
                                "service { name = '%s', command = { programs .. 'talker', '%s', folder .. '%s.said', %s }, log = %s,\n"
                                "  env = { MOOD = '%u' }, backoff = { min = 0.01, max = 0.5 } },\n",
-                               talkers[i].name, talkers[i].name, talkers[i].name, talkers[i].amount, talkers[i].log, calm ? 0 : draw(s, 2));
+                               talkers[i].name, talkers[i].name, talkers[i].name, calm ? "'10', '50'" : talkers[i].amount, talkers[i].log,
+                               calm ? 0 : draw(s, 2));
     for (int i = 0; i < 2; i++)
         at += (size_t)snprintf(text + at, sizeof text - at,
                                "service { name = 'family%d', command = { programs .. 'family', folder%s },\n"
@@ -258,7 +259,7 @@ static struct process_cost settle(struct storm *s)
         }
     }
     assert_int_equal(node_command(s->node, "healthcheck"), 0);
-    /* What the flood takes is given back between its bursts, and while its file is rotated there is one descriptor less. */
+    /* What the last flood took is given back a moment later, and while a file is rotated there is one descriptor less. */
     struct process_cost calm = process_cost(s->node->pid);
     for (int64_t until = clock_ns() + CALM_S * NS_PER_S; clock_ns() < until; follow(s)) {
         struct process_cost now = process_cost(s->node->pid);
@@ -320,6 +321,7 @@ static void weather(enum node_kind kind, const char *kind_name)
     s.node = node_start(folder, &(struct node_options){.kind = kind, .environment = environment, .services = first});
     node_await(s.node, "odd0 | up");
     settle(&s);
+    change_plan(&s, false);
     read_nothing_for_a_while(&s);
     int64_t began = clock_ns();
     while (s.rounds < ROUNDS_OF_WARMTH || clock_ns() - began < seconds * NS_PER_S / 4) /* until the heap has seen its usual peaks */
