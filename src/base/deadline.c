@@ -255,7 +255,8 @@ void deadline_stop(void)
         close_all();
     else
         arm_watchdog(0);
-    self.started = self.has_thread = self.busy = false;
+    self.started = self.has_thread = false;
+    self.busy = false;
     free(self.guards);
     self.guards = NULL;
     self.count = self.capacity = 0;
