@@ -38,7 +38,7 @@ need_packages() {
   fi
   say "installing from Debian:$missing"
   # Lists older than the archive, or none at all, show as a failure of the first try.
-  install_packages "$missing" || { $as_root apt-get -q update; install_packages "$missing"; } ||
+  install_packages "$missing" || { $as_root apt-get -q update >&2; install_packages "$missing"; } ||
     die "not installed:$missing (the reason is above)"
 }
 

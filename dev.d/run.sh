@@ -23,15 +23,23 @@ run_node() {
 
   job=''
   node=''
+  waiter=''
   trap 'run_stop 0' INT TERM HUP
   # What the node says of itself is shown; all that its services print is in the log.
   log=$STATE_DIR/run.log
   rm -f "$STATE_DIR/console" && mkfifo "$STATE_DIR/console" || exit 1
+  # The first of two events decides how it goes on: the node is well (or not in time), or it has ended and with it its output.
+  rm -f "$STATE_DIR/events" && mkfifo "$STATE_DIR/events" && exec 3<>"$STATE_DIR/events" && rm "$STATE_DIR/events" || exit 1
   # shellcheck disable=SC2016  # for the inner shell
-  setsid sh -c 'tee "$1" | grep -a --line-buffered " appliance | "' - "$log" <"$STATE_DIR/console" >&2 &
+  setsid sh -c 'tee "$1" | grep -a --line-buffered " appliance | "; echo 2 >&3' - "$log" <"$STATE_DIR/console" >&2 &
   reader=$!
-  setsid setpriv --pdeathsig TERM "$TOP/build/spark-appliance" run >"$STATE_DIR/console" 2>&1 &
+  setsid setpriv --pdeathsig TERM "$TOP/build/spark-appliance" run >"$STATE_DIR/console" 2>&1 3>&- &
   node=$!
+  # shellcheck disable=SC2016
+  setsid sh -c '{ "$1" healthcheck --wait 10min; echo $? >&3; } & read -r how <&3; trap "" TERM; kill -s TERM 0; exit "$how"' \
+    - "$TOP/build/spark-appliance" >/dev/null &
+  waiter=$!
+  exec 3>&-
   say "starting Spark $(sed -n 's/^Spark \([^ ]*\).*/\1/p' "$SPARK_HOME/RELEASE" 2>/dev/null) in $SPARK_HOME, all output in $log"
   run_wait_ready
   run_word_count
@@ -45,17 +53,20 @@ run_node() {
 }
 
 run_wait_ready() {
-  until "$TOP/build/spark-appliance" healthcheck >/dev/null 2>&1; do
-    kill -0 "$node" 2>/dev/null || { wait "$node"; status=$?; tail -n 20 "$log" >&2; die "the node ended with $status before it was ready, its last lines are above"; }
-    sleep 0.2
-  done
-  say "the node is ready"
+  wait "$waiter"
+  how=$?
+  waiter=''
+  case $how in
+    0) say "the node is ready" ;;
+    1) say "the node is not ready after 10 minutes"; run_stop 1 ;;
+    *) wait "$node"; status=$?; tail -n 20 "$log" >&2; die "the node ended with $status before it was ready, its last lines are above" ;;
+  esac
 }
 
 run_word_count() {
   text=$TOP/README.md
-  say "counting the words of $text on it, through spark-submit"
-  SPARK_CONF_DIR=$STATE_DIR/conf setsid setpriv --pdeathsig KILL "$SPARK_HOME/bin/spark-submit" "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
+  say "counting the words of $text on it, through \`spark-appliance client spark-submit\`"
+  setsid setpriv --pdeathsig KILL "$TOP/build/spark-appliance" client spark-submit "$TOP/examples/wordcount.py" "$text" 2>"$STATE_DIR/wordcount.log" &
   job=$!
   wait $job
   status=$?
@@ -66,7 +77,7 @@ run_word_count() {
 
 run_urls() {
   say "The node stays up. Master http://localhost:${MASTER_UI_PORT:-8080}  worker http://localhost:${WORKER_UI_PORT:-8081}"
-  say "Jobs:   SPARK_CONF_DIR=$STATE_DIR/conf $SPARK_HOME/bin/spark-submit ..."
+  say "Jobs:   STATE_DIR=$STATE_DIR build/spark-appliance client spark-submit ...    (or: spark-sql, pyspark)"
   say "State:  STATE_DIR=$STATE_DIR build/spark-appliance status    (or: logs -f worker)"
   say "Ctrl-C stops it."
 }
@@ -76,6 +87,7 @@ run_stop() {
   trap '' INT TERM HUP
   # A client that nobody waits for any more: asked politely, it would fill the screen with how it was interrupted.
   [ -z "$job" ] || kill -s KILL -- "-$job"
+  [ -z "$waiter" ] || kill -s TERM -- "-$waiter"
   [ -n "$node" ] || exit 130
   kill -TERM "$node" 2>/dev/null
   wait "$node"

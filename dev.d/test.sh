@@ -70,7 +70,7 @@ test_prepare() {
   echo "build/gcc 1 0 0" >>"$LOGS/results"
 
   test_spark_versions=
-  if is_wanted spark || is_wanted docker; then test_spark_versions="$(pinned spark default 2)"; fi
+  if is_wanted spark || is_wanted docker || is_wanted soak; then test_spark_versions="$(pinned spark default 2)"; fi
   if is_wanted spark-3.5; then test_spark_versions="$test_spark_versions $(pinned spark second 2)"; fi
   if is_wanted spark-4.3; then test_spark_versions="$test_spark_versions $(pinned spark newest 2)"; fi
   for version in $test_spark_versions; do
@@ -153,7 +153,13 @@ run_spark() {
 group_spark() { run_spark '' "$(pinned spark default 2)"; }
 group_spark_3_5() { run_spark 3.5: "$(pinned spark second 2)"; }
 group_spark_4_3() { run_spark 4.3: "$(pinned spark newest 2)"; }
-group_soak() { run_folder build soak 3600; }
+group_soak() {
+  SPARK_HOME=$(spark_home "$(pinned spark default 2)")
+  export SPARK_HOME
+  SOAK_SECONDS=${SOAK_SECONDS:-300} # each program of it
+  export SOAK_SECONDS
+  run_folder build soak $((SOAK_SECONDS + 900))
+}
 
 group_clang() {
   run_suite build/clang check 600 env JOBS=1 ./dev build clang

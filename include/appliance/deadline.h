@@ -3,7 +3,8 @@
  *  - a *lease*: processes that must be dead at a time (a thrift server whose lease ran out) are killed at it;
  *  - the *watchdog*: if the loop has not turned for the limit, it says so on stderr, kills every listed process and ends the program with 70.
  * It takes no lock that the loop holds while it waits, allocates nothing after its start, and sleeps for ever while nothing is due.
- * The thread is made by the first wait of the loop, or the first lease. Until then SIGALRM stands in for the watchdog. */
+ * The thread is made by the first wait of the loop, or the first lease. Until then SIGALRM stands in for the watchdog: it ends whatever
+ * computes or waits in user space or in a call that signals interrupt, but not a start that hangs in the kernel (a dead NFS mount). */
 #ifndef APPLIANCE_DEADLINE_H
 #define APPLIANCE_DEADLINE_H
 
@@ -13,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-bool deadline_start(int64_t watchdog_ms, struct err *); /* 0: no watchdog. Idempotent; a second call changes the limit */
+bool deadline_start(int64_t watchdog_ms, struct err *); /* 0: no watchdog. A second call changes the limit, from the next turn on */
 void deadline_stop(void);
 
 /* Around each wait of the loop: a busy loop is timed, a waiting one is not. Called by loop.c. */

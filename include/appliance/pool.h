@@ -11,8 +11,8 @@ enum { POOL_CEILING = 256 << 20 }; /* bytes; what a runaway profile may take bef
 
 void *pool_allocate(void *unused, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
 void pool_trim(void);                                                             /* gives chunks that nobody uses back to the system */
-/* Between true and false: blocks that will be kept together or let go of together, as of a module that is loaded. They get chunks of
- * their own, so that neither holds the others' chunks. */
+/* Between true and false: blocks that will be kept together or let go of together, as of a module that is loaded. What no given-back
+ * block serves is cut for them from chunks of their own, so that neither holds the others' chunks. */
 void pool_lasting(bool is_lasting);
 
 #endif

@@ -32,7 +32,7 @@ local function configure()
   local object, faults = profile.load(nil, { environ = environ })
   if not object then return nil, faults end
   local env
-  env, faults = settings.read(object.settings, environ, file.read)
+  env, faults = settings.read(object.settings, environ, file.read, file.stat)
   if not env then return nil, faults end
   return { env = env, environ = environ, profile = object, state_dir = env.STATE_DIR }
 end
@@ -108,9 +108,9 @@ end
 function node:learn(configured)
   local sources, env = configured.profile.facts, configured.env
   local followed = facts.follow(sources, env)
-  self.state = "it waits for facts"
+  self.state, self.learning = "it waits for facts", followed
   local values, faults = followed:first(sources, env.FACTS_TIMEOUT)
-  self.state = nil
+  self.state, self.learning = nil, nil
   if values then return followed end
   followed:close()
   return nil, faults
@@ -123,6 +123,7 @@ end
 
 function node:__close()
   self:follow_no_more()
+  if self.learning then self.learning:close() end              -- it ends while it waits for facts
   if self.server then self.server:close() end
   if self.lock then self.lock:close() end                      -- last: until here nobody else may bind
 end
@@ -159,7 +160,8 @@ end
 --- Where services find their configuration.
 function node:conf() return self.state_dir .. "/conf" end
 
---- What only a new plan needs: a node may sit for weeks between two, and the next one loads it again in a millisecond.
+--- What only a new plan needs: a node may sit for weeks between two, and the next one loads it again in a millisecond. None of these
+--- may keep anything between two plans, or make values that are known by their metatable (plan.lua does: it stays).
 local PLANNING <const> = {
   "plan.check", "reconcile", "supervise", "merge", "near", "render.properties", "render.xml", "render.log4j2", "render.metrics",
 }
@@ -178,6 +180,9 @@ function node:carry_out(decision)
   local failures = supervise.apply(decision.steps, self:conf())
   self.plan = supervise.in_force(decision.wanted, failures, self.plan)
   forget_planning()
+  -- Its services may all be up before it is in force. Who follows the node has loaded this.
+  local changes = package.loaded["appliance.control.changes"]
+  if changes then changes.tell() end
   if #failures > 0 then return nil, { ("%d of %d steps failed"):format(#failures, #decision.steps) } end
   return true
 end
@@ -249,8 +254,25 @@ function node:follow_changes()
   end
 end
 
---- The control socket. What makes this the only program of its state directory is its lock, a file that stays: two programs would each
---- take the other's processes for their own. -> true | nil, problem, exit code
+--- Makes this the only program of its state directory: two would each take the other's processes for their own. There are two locks,
+-- both held until we end. This one is on the directory itself and makes no file; where a file system has no such locks the other one
+-- does, that of the socket. -> true | nil, problem, exit code
+function node:claim()
+  local ok, err = file.make_dirs(self.state_dir, tonumber("700", 8))
+  if not ok then
+    return nil, ("STATE_DIR: %s; it must be a directory this user (uid %d) can write"):format(err, host.uid()), EXIT_CONFIGURATION
+  end
+  self.lock, err = file.lock(self.state_dir)
+  if self.lock then return true end
+  local served, problem, code = self:serve()
+  if served and err.kind == "conflict" then                    -- it holds the directory, and has no socket yet
+    return nil, "another spark-appliance already runs here: STATE_DIR=" .. self.state_dir, EXIT_FAILURE
+  end
+  return served, problem, code                                 -- in a conflict about the socket the problem says with whom
+end
+
+--- Opens the control socket, unless it is open. With its lock it is two new files on a disk, a fifth of the time to the first service:
+--- see boot.run for when. -> true | nil, problem, exit code
 function node:serve()
   if self.server then return true end
   local err
@@ -260,23 +282,6 @@ function node:serve()
   if self.server then return true end
   -- Another one that runs here may be about to end: to try again can help, which it can't with a directory that is not ours.
   return nil, err, err.kind == "conflict" and EXIT_FAILURE or EXIT_CONFIGURATION
-end
-
---- The socket and its lock are two new files on a disk, a fifth of the time to the first service. So they come after it, and meanwhile
---- the directory itself is locked, which makes no file. They come at once where facts are waited for, so that `status` can say what
---- that is, and on file systems without such locks. -> true | nil, problem, exit code
-function node:claim(is_waiting)
-  local ok, err = file.make_dirs(self.state_dir, tonumber("700", 8))
-  if not ok then
-    return nil, ("STATE_DIR: %s; it must be a directory this user (uid %d) can write"):format(err, host.uid()), EXIT_CONFIGURATION
-  end
-  self.lock, err = file.lock(self.state_dir)
-  if self.lock and not is_waiting then return true end
-  local problem, code
-  ok, problem, code = self:serve()                             -- in a conflict it says with whom
-  if not ok then return nil, problem, code end
-  if self.lock or err.kind ~= "conflict" then return true end
-  return nil, "another spark-appliance already runs here: STATE_DIR=" .. self.state_dir, EXIT_FAILURE
 end
 
 --- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.
@@ -294,7 +299,9 @@ function boot.run()
 
   local self <close> = setmetatable({ inbox = task.queue(), pending = {}, state_dir = configured.state_dir,
     supervise = require "appliance.core.supervise", profile = configured.profile.name, started = task.now() }, node)
-  local ok, problem, code = self:claim(next(configured.profile.facts) ~= nil)
+  local ok, problem, code = self:claim()
+  -- The socket is there before facts are waited for, so that `status` can say for which; else after the first services.
+  if ok and next(configured.profile.facts) then ok, problem, code = self:serve() end
   if not ok then return refuse({ problem }, code) end
   local err
   ok, err = program.supervise(options_of(env))

@@ -14,7 +14,7 @@ local commands = {
   { "restart", "restart a service" },
   { "stop", "stop a service" },
   { "start", "start a service" },
-  { "healthcheck", "exit 0 when the node, or a role of it, is well" },
+  { "healthcheck", "exit 0 when the node, or a role of it, is well; --wait until it is" },
   { "plan", "what would run, and where each value comes from" },
   { "check", "are settings and profile right?" },
   { "settings", "every setting there is" },

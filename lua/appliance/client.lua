@@ -1,10 +1,12 @@
 --- The node's control socket, seen from the command line.
---- Failures are sentences with their cure; err.exit is the code the command should end with.
+--- Failures are sentences with their cure; err.exit is the code the command should end with, err.kind what the core said, if it did.
 local client = {}
 
 local UNREACHABLE <const>, FAILURE <const> = 69, 1
 
-local function failure(text, exit) return setmetatable({ text = text, exit = exit }, { __tostring = function(e) return e.text end }) end
+local function failure(text, exit, kind)
+  return setmetatable({ text = text, exit = exit, kind = kind }, { __tostring = function(e) return e.text end })
+end
 
 --- Where the socket should be: STATE_DIR, else the first of the usual directories in which there is one.
 function client.path(environ)
@@ -28,7 +30,7 @@ local function explain(path, err)
     return failure(("no spark-appliance runs here (%s: %s): %s"):format(path, reasons[err.kind], cure), UNREACHABLE)
   end
   if err.kind == "denied" then
-    return failure(("%s: permission denied: run this as the user of the node, or as root"):format(path), UNREACHABLE)
+    return failure(("%s: permission denied: run this as the user of the node, or as root"):format(path), UNREACHABLE, err.kind)
   end
   if err.kind == "timeout" then
     return failure(("%s: the node does not answer in time; its log says more"):format(path), UNREACHABLE)

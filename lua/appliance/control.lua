@@ -6,7 +6,8 @@
 ---   node.state       a sentence about what goes on ("waits for facts: masters"), nil when there is nothing to say
 ---   node.supervise   what a test puts in the place of appliance.core.supervise
 ---
---- GET  /health[/ROLE]                 200 or 503 and one sentence; without a role all critical services
+--- GET  /health[/ROLE][?follow=1]      200 or 503 and one sentence; without a role all critical services; followed: one line now and
+---                                     at each change, which begins with 200 or 503
 --- GET  /status[?follow=1]             JSON; followed: one line of JSON now and at each change
 --- GET  /plan                          JSON, secrets redacted
 --- POST /plan/diff                     a plan as JSON -> what it would change here, as JSON, secrets redacted
@@ -95,7 +96,7 @@ end
 
 local function index()
   return 200, [[
-GET  /health[/ROLE]
+GET  /health[/ROLE][?follow=1]
 GET  /status[?follow=1]
 GET  /plan
 POST /plan/diff
@@ -118,7 +119,10 @@ end
 function control.answer(node, request)
   local words = words_of(request.path)
   local first = words[1]
-  if first == "health" and request.method == "GET" then return control.health(node, words[2]) end
+  if first == "health" and request.method == "GET" then
+    if request.query.follow == "1" then return require "appliance.control.health"(node, words[2], request) end
+    return control.health(node, words[2])
+  end
   local route = first == nil and { GET = index } or first == "health" and { GET = index } or routes[first]
   if not route then return 404, ("%s: there is no such page; GET / lists them\n"):format(request.path) end
   local answer = route[request.method]

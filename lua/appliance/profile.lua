@@ -42,7 +42,7 @@ function profile.names(options)
   for _, directory in ipairs(options.path or profile.search_path(options.environ or {})) do
     for _, entry in ipairs((options.list or list_directory)(directory) or {}) do
       local name = entry:match "^([%w_-][%w_.-]*)%.lua$"
-      if name and not seen[name] then
+      if name and not name:find "_spec$" and not seen[name] then           -- a site's tests lie beside its profiles
         seen[name] = true
         names[#names + 1] = name
       end
@@ -308,12 +308,13 @@ function profile.load(name, options)
 end
 
 --- What can be told without touching the world: the profile, and the environment read by its settings; with `facts` also its plan.
+--- options.stat: as in settings.read.
 --- -> { profile =, env =, plan = } | nil, faults
 function profile.check(name, options)
   local object, faults = profile.load(name, options)
   if not object then return nil, faults end
   local env
-  env, faults = settings.read(object.settings, options.environ or {}, options.read)
+  env, faults = settings.read(object.settings, options.environ or {}, options.read, options.stat)
   if not env then return nil, faults end
   if not options.facts then return { profile = object, env = env } end
   local draft, err = object.plan(env, options.facts)

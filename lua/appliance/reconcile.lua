@@ -171,7 +171,7 @@ local function change_service(old, new, file_changes, options, add)
     add { kind = "keep", service = new.name,
           log = ("%s: goes on running though %s; its next start uses the new plan"):format(new.name, why) }
   else
-    add { kind = "restart", service = new.name, log = ("%s: restarted, %s"):format(new.name, why) }
+    add { kind = "restart", service = new.name, inputs = new.inputs, log = ("%s: restarted, %s"):format(new.name, why) }
   end
 end
 
@@ -204,6 +204,7 @@ end
 --- `states`: supervise.view of each service, or only its state's name. A step:
 ---   { kind = "write", file =, text =, mode = }   { kind = "remove", file = }
 ---   { kind = "declare", service =, spec = }      { kind = "start" | "restart" | "stop" | "keep", service = }
+--- a restart with the service's `inputs`,
 --- in the order in which they are carried out; { kind = "say" } are the plan's notes, each told once.
 --- `log` is the sentence; a step without one says nothing.
 function reconcile.steps(current, wanted, options)

@@ -214,6 +214,15 @@ local function checker(self)
       end
       return false
     end,
+    is_given = function(name) return self.source[name] ~= nil end,
+    --- "MASTER_UI_PORT=8081 (default)", under the name that it was given by
+    told = function(name)
+      local source, origin = self.source[name] or name, self.origin[name]
+      if origin:sub(1, #source + 2) == source .. " (" then origin = origin:sub(#source + 3):gsub("%)", "", 1) end
+      return ("%s=%s (%s)"):format(source, tostring(self.env[name]), origin)
+    end,
+    stat = self.stat,
+    refuse = function(name, sentence) self:fault(self.source[name] or name, sentence) end,
     fault = function(name, problem, example)
       local source = self.source[name] or name
       local text = self.environ[source]
@@ -276,14 +285,15 @@ local function in_order(faults)
 end
 
 --- wanted: a merged schema, or a list as in a profile. environ: a table. read_file(path) -> text | nil, err (plain files when absent).
-function settings.read(wanted, environ, read_file)
+--- stat(path) -> table | nil, err, as appliance.core.file has it: with it directories that a setting names are looked at.
+function settings.read(wanted, environ, read_file, stat)
   local schema = wanted
   if #wanted > 0 then
     local problems
     schema, problems = settings.schema(wanted)
     if not schema then return nil, problems end
   end
-  local self = setmetatable({ schema = schema, environ = environ, read_file = read_file or read_plain,
+  local self = setmetatable({ schema = schema, environ = environ, read_file = read_file or read_plain, stat = stat,
     env = {}, origin = {}, source = {}, faults = {}, notes = {} }, reading)
   for name, def in pairs(schema) do read_one(self, name, def) end
   local found = #self.faults

@@ -14,26 +14,43 @@ local does = {
   say = function() return true end,
 }
 
---- supervise.carry_out(steps, world) -> failures: a list, empty when all went well, of { step =, err = }.
+--- Which of a service's files could not be written in this round? With half of its configuration it must not start.
+local function lacking(inputs, unwritten)
+  for _, name in ipairs(inputs or {}) do
+    if unwritten[name] then return name end
+  end
+end
+
+--- supervise.carry_out(steps, world) -> failures: a list, empty when all went well, of { step =, err = }, with lacks = file where
+--- that is why.
 --- `world` has write, remove_file, declare, remove, want, restart (each -> true | nil, err) and log(sentence), and may have rest(), called
---- now and then between two steps.
+--- now and then between two steps. A service that reads a file which could not be written is left as it is: neither declared nor
+--- started anew.
 function supervise.carry_out(steps, world)
-  local failures, postponed, undeclared = {}, {}, {}
+  local failures, postponed, undeclared, unwritten = {}, {}, {}, {}
   local function carry(step)
     if step.service and undeclared[step.service] then return end   -- one failure is told once
+    local file = lacking(step.kind == "declare" and step.spec.inputs or step.inputs, unwritten)
+    if file then
+      undeclared[step.service] = true
+      failures[#failures + 1] = { step = step, lacks = file,
+        err = ("its %s was not written; tried again with the next change"):format(file) }
+      return
+    end
     if step.log and not step.file then world.log(step.log) end     -- a decision before what follows from it
     local ok, err = does[step.kind](world, step)
     if ok and step.log and step.file then world.log(step.log) end  -- a file when it is there
     if not ok then
       failures[#failures + 1] = { step = step, err = err }
       if step.kind == "declare" then undeclared[step.service] = true end
+      if step.kind == "write" then unwritten[step.file] = true end
     end
   end
   for i, step in ipairs(steps) do
     if i % PIECE == 0 and world.rest then world.rest() end
     if step.kind == "declare" then
       -- Two services that swap who waits for whom look like a circle until both are declared: such a one is tried again behind the others.
-      if not world.declare(step.spec) then postponed[#postponed + 1] = step end
+      if lacking(step.spec.inputs, unwritten) or not world.declare(step.spec) then postponed[#postponed + 1] = step end
     else
       carry(step)
     end
@@ -60,6 +77,8 @@ function supervise.in_force(wanted, failures, before)
   for _, failed in ipairs(failures) do
     if failed.step.kind == "write" then plan.files[failed.step.file] = old_files[failed.step.file] end
     if failed.step.kind == "declare" then undeclared[failed.step.service] = true end
+    -- Its other files are new already, but it has not read them: they are the reason for its restart should the first come back as it was.
+    for _, name in ipairs(failed.lacks and (failed.step.inputs or failed.step.spec.inputs) or {}) do plan.files[name] = old_files[name] end
   end
   for _, service in ipairs(wanted.services) do
     if undeclared[service.name] then service = old_services[service.name] end

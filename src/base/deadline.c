@@ -146,7 +146,7 @@ static void look_at_loop(void)
     static unsigned long suspected;
     static bool is_suspected;
     unsigned long turn = self.turns;
-    if (!self.busy) {
+    if (!self.busy || self.watchdog_ms == 0) { /* 0: taken away during this turn */
         is_suspected = false;
         return;
     }
@@ -182,10 +182,12 @@ static void *run(void *unused)
     }
 }
 
-static void alarmed(int unused)
+/* Only the timer's own signal, which comes from the kernel: somebody's `kill -ALRM` must not count as a look. */
+static void alarmed(int signal, siginfo_t *info, void *unused)
 {
-    (void)unused;
-    look_at_loop();
+    (void)signal, (void)unused;
+    if (info->si_code == SI_KERNEL && !self.has_thread)
+        look_at_loop();
 }
 
 static void close_all(void)
@@ -223,6 +225,8 @@ static bool make_thread(struct err *err)
     }
     arm_watchdog(0);
     self.has_thread = true;
+    if (self.busy) /* made by a lease in the middle of a turn, which goes on being timed */
+        arm_watchdog(self.watchdog_ms);
     return true;
 }
 
@@ -232,7 +236,7 @@ bool deadline_start(int64_t watchdog_ms, struct err *err)
     self.watchdog_ms = watchdog_ms < 0 ? 0 : watchdog_ms > most ? most : watchdog_ms;
     if (self.started)
         return true;
-    struct sigaction action = {.sa_handler = alarmed, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_sigaction = alarmed, .sa_flags = SA_RESTART | SA_SIGINFO};
     if (sigaction(SIGALRM, &action, NULL) < 0)
         return err_errno(err, "watchdog: SIGALRM");
     self.started = true;
@@ -252,7 +256,7 @@ void deadline_stop(void)
     else
         arm_watchdog(0);
     self.started = self.has_thread = false;
-    self.busy = false; /* atomic: clang takes it for another type */
+    self.busy = false;
     free(self.guards);
     self.guards = NULL;
     self.count = self.capacity = 0;

@@ -231,7 +231,7 @@ static int reload(lua_State *L)
 }
 
 /* Lets go of pages of code and constants: those that are still needed come back, from the page cache, as they are used. What only
- * the start ran is then nobody's. */
+ * the start ran is then nobody's. A debugger's breakpoints go, too: set them after this. */
 static int forget_code(struct dl_phdr_info *object, size_t size, void *unused)
 {
     (void)size, (void)unused;

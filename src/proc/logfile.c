@@ -117,10 +117,11 @@ static bool move(struct logfile *f, int from, int to)
  * another's name to the disk at once (auto_da_alloc), and here its last bytes are a whole file old. */
 static void remove_beyond(struct logfile *f)
 {
+    const int falls_out = f->keep > 0 ? f->keep : 1; /* the file itself has no number */
     char oldest[PATH_SIZE];
-    for (int i = f->keep;; i++) {
+    for (int i = falls_out;; i++) {
         snprintf(oldest, sizeof oldest, "%s.%d", f->path, i);
-        if (sys.unlink(oldest) < 0 && i > f->keep)
+        if (sys.unlink(oldest) < 0 && i > falls_out) /* not there: so none is behind it. That this one can't go, the rename will tell */
             return;
     }
 }
@@ -128,9 +129,9 @@ static void remove_beyond(struct logfile *f)
 /* From the oldest on, and not one step behind a failure: it would overwrite a file that is still to be kept. */
 static bool move_all(struct logfile *f)
 {
+    remove_beyond(f);
     if (f->keep <= 0)
         return sys.unlink(f->path) == 0 || errno == ENOENT;
-    remove_beyond(f);
     for (int i = f->keep - 1; i >= 0; i--)
         if (!move(f, i, i + 1))
             return false;

@@ -122,6 +122,7 @@ static void ended(struct child *child, struct child_end how)
     s->last_end = how;
     s->has_ended = true;
     s->ran_ns = clock_ns() - s->started_ns;
+    s->spoken_before_last = s->spoken_before;
     output_end(s->output); /* what it said last is there before the sentence about its death, and before its successor speaks */
     if (s->state == SERVICE_STARTING || s->state == SERVICE_UP)
         service_feed(s, exit_event(s));
@@ -181,6 +182,7 @@ static enum service_event do_spawn(struct service *s)
     }
     s->starts++;
     s->started_ns = s->child.started_ns;
+    s->spoken_before = service_has_spoken(s);
     s->up_ns = 0;
     s->dumped = s->kill_sent = s->asked_to_end = s->short_of_processes = false;
     s->reason[0] = 0;

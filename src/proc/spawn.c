@@ -113,6 +113,37 @@ IN_CHILD static bool identity(struct spawn *s)
     return true;
 }
 
+/* A session of its own is a scheduling group of its own (sched(7), autogroup), among which the niceness of processes counts for
+ * nothing: a background job at 19 would have as much of the processors as a worker. So the group gets the same value. Where the kernel
+ * has none or refuses, processes are as nice as they are. */
+IN_CHILD static void nice_group(long nice)
+{
+    char text[4];
+    unsigned length = 0, size = (unsigned)(nice < 0 ? -nice : nice);
+    if (nice < 0)
+        text[length++] = '-';
+    if (size >= 10)
+        text[length++] = (char)('0' + size / 10);
+    text[length++] = (char)('0' + size % 10);
+    long group = syscall(SYS_openat, AT_FDCWD, "/proc/self/autogroup", O_WRONLY | O_CLOEXEC, 0);
+    if (group < 0)
+        return;
+    syscall(SYS_write, group, text, (size_t)length);
+    syscall(SYS_close, group);
+}
+
+IN_CHILD static bool priority(struct spawn *s)
+{
+    long now = 20 - syscall(SYS_getpriority, PRIO_PROCESS, 0); /* getpriority(2) answers 20 - nice */
+    long wanted = now + s->nice;
+    if (s->nice && syscall(SYS_setpriority, PRIO_PROCESS, 0, (int)wanted) < 0)
+        return false;
+    wanted = wanted > 19 ? 19 : wanted < -20 ? -20 : wanted;
+    if (wanted != 0) /* also when it is inherited: the new session began at 0 */
+        nice_group(wanted);
+    return true;
+}
+
 IN_CHILD static bool prepare(struct spawn *s)
 {
     default_signals();
@@ -121,11 +152,8 @@ IN_CHILD static bool prepare(struct spawn *s)
         return failed(s, SPAWN_LIMIT, errno);
     if (!own_table(s) || !descriptors(s))
         return false;
-    if (s->nice) { /* getpriority(2) answers 20 - nice */
-        long now = 20 - syscall(SYS_getpriority, PRIO_PROCESS, 0);
-        if (syscall(SYS_setpriority, PRIO_PROCESS, 0, (int)now + s->nice) < 0)
-            return failed(s, SPAWN_NICE, errno);
-    }
+    if (!priority(s))
+        return failed(s, SPAWN_NICE, errno);
     if (!identity(s))
         return false;
     if (s->dir && syscall(SYS_chdir, s->dir) < 0)

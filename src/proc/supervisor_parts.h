@@ -76,6 +76,7 @@ struct service {
     struct family *family;
     bool family_watched; /* family.h has found somebody and will call `gone` */
     struct output *output;
+    uint64_t spoken_before, spoken_before_last; /* bytes of output before this run, and before the one that ended */
     struct probe probe;
     struct timer phase; /* starting: readiness deadline; clearing, stopping: dump, then KILL; backoff: next try */
     int64_t kill_due_ns, kill_again_ms;
@@ -195,6 +196,9 @@ static inline bool supervisor_stops(const struct supervisor *sup)
 void stop_member_is_down(struct service *);
 void stop_rest_gone(struct family *, void *supervisor);
 void stop_go_on(struct supervisor *); /* when a level may be over */
+
+/* views.c */
+uint64_t service_has_spoken(const struct service *); /* bytes of output in all its runs */
 
 /* words.c */
 void service_announce(struct service *, enum service_event why, enum service_event next);

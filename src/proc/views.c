@@ -23,6 +23,13 @@ void service_fill_view(const struct service *s, struct service_view *view)
     };
 }
 
+uint64_t service_has_spoken(const struct service *s)
+{
+    struct output_counts seen;
+    output_count(s->output, &seen);
+    return seen.bytes;
+}
+
 bool supervisor_view(const struct supervisor *sup, const char *name, struct service_view *view)
 {
     struct service *s = supervisor_find(sup, name);

@@ -3,6 +3,7 @@
 
 #include "appliance/cgroup.h"
 #include "appliance/clock.h"
+#include "appliance/last_words.h"
 #include "appliance/log.h"
 
 #include <signal.h>
@@ -73,6 +74,24 @@ static bool killed_for_memory(struct service *s)
     return sup->oom_found;
 }
 
+/* What a program that ended by itself, and badly, says of the reason. It reads in the last run's output only. */
+static bool explained(const struct service *s, char *out, size_t size)
+{
+    enum { LINE_ENDS = 2 }; /* the end of the line before, by which a whole line is known, and one that was added to the last */
+    if (s->last_end.signal || s->last_end.status == 0)
+        return false;
+    char text[LAST_WORDS_READ + 1];
+    uint64_t said = service_has_spoken(s) - s->spoken_before_last;
+    if (said == 0)
+        return false;
+    size_t limit = said + LINE_ENDS < LAST_WORDS_READ ? (size_t)said + LINE_ENDS : LAST_WORDS_READ;
+    size_t length = output_tail(s->output, text, limit);
+    for (size_t i = 0; i < length; i++)
+        text[i] = text[i] ? text[i] : ' ';
+    text[length] = 0;
+    return last_words_explain(text, out, size);
+}
+
 /* "killed by SIGKILL after 35 s": what happened to it, for the log and for status. */
 static void death_words(struct service *s, char *out, size_t size)
 {
@@ -95,7 +114,9 @@ static void death_words(struct service *s, char *out, size_t size)
     } else {
         child_end_text(s->last_end, how, sizeof how);
     }
-    words_set(out, size, "%s after %s", how, after);
+    char why[200];
+    bool is_known = explained(s, why, sizeof why);
+    words_set(out, size, "%s after %s%s%s", how, after, is_known ? ": " : "", is_known ? why : "");
 }
 
 /* The death of a service that was restarted at once is told after the start: telling takes time, above all to look for its reason. */

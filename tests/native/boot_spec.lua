@@ -24,7 +24,10 @@ local function boot(shape)
         return true
       end,
     },
-    ["appliance.core.control"] = { serve = function() return setmetatable({}, { __close = function() end }) end },
+    ["appliance.core.control"] = { serve = function()
+      node.served = table.concat(node.said, "\n")             -- what came before
+      return { close = function() end }
+    end },
     ["appliance.core.log"] = { info = say, warn = say, error = say, level = function() end },
     ["appliance.core.host"] = { uid = function() return 0 end,
       environ = function() return { STATE_DIR = node.folder, FACTS_TIMEOUT = node.timeout or "60s" } end },
@@ -84,6 +87,17 @@ describe("a node", function()
     values:put(2)
     node.await "it is 2"
     assert.same({ 1, 2 }, node.plans)
+  end)
+
+  it("opens its socket before it waits for facts, and when there are none only after the first plan", function()
+    do
+      local node <close> = boot(function() return { facts = { it = never() } } end)
+      node.until_true(function() return node.served end)
+      assert.equal("", node.served)
+    end
+    local node <close> = boot(function() return { facts = {} } end)
+    node.until_true(function() return node.served end)
+    assert.matches("it is nil", node.served)
   end)
 
   it("goes on with its old facts, which may change meanwhile, when those of a new profile do not come", function()

@@ -104,6 +104,35 @@ describe("a node's control socket", function()
     assert.equal(503, get("/health").status)
   end)
 
+  it("tells who follows its health when that changes, and nothing else", function()
+    local stream <close> = open("/health?follow=1")
+    local lines = require "appliance.client".lines(stream)
+    assert.equal("503 the node is starting: it has no plan yet", lines())
+    service("other", "exec sleep 1000", { critical = false })
+    service("master", "exec sleep 1000")
+    await("both are up", function() return state "master" == "up" and state "other" == "up" end)
+    local line
+    repeat line = lines() until line == "200 master is up"
+    supervise.want("other", false)
+    await("other is down", function() return state "other" == "down" end)
+    supervise.want("master", false)
+    repeat
+      line = lines()
+      assert.matches("^503 master is ", line)
+    until line:find "^503 master is down"
+    assert.equal(404, get("/health/x").status)
+    assert.matches("^404 no role or service is called \"x\"", require "appliance.client".lines(open "/health/x?follow=1")())
+  end)
+
+  it("tells a follower of a plan that is in force after its services are up", function()
+    local stream <close> = open("/health?follow=1")
+    local lines = require "appliance.client".lines(stream)
+    assert.equal("503 the node is starting: it has no plan yet", lines())
+    node.plan = { profile = "test", files = {}, services = {}, notes = {} }
+    require "appliance.control.changes".tell()
+    assert.equal("200 nothing here is critical", lines())
+  end)
+
   it("shows each service as it is", function()
     service("fine", "exec sleep 1000", { role = "spark.master" })
     service("ill", "echo last words; exit 7")
@@ -127,6 +156,40 @@ describe("a node's control socket", function()
     assert.equal("last words\n", ill.output)
     assert.same(ill.name, json.decode(get("/services/ill").body).name)
     assert.equal(404, get("/services/il").status)
+  end)
+
+  it("says what a one-shot, a master with the records of another, and a stopped process do", function()
+    local function shown(name) return json.decode(get("/services/" .. name).body) end
+    service("step", "exec sleep 1000", { oneshot = true })
+    assert.same({ "starting", "running" }, { shown "step".state, shown "step".doing })
+
+    local go = node.state_dir .. "/go"
+    assert(os.execute(("mkfifo %s1 %s2"):format(go, go)))
+    local script = ("echo 'New state: RECOVERING'; echo Starting Spark master at spark://a:1; read x <GO1; echo 'New state: RECOVERING'; "
+      .. "read x <GO2; echo New state: ALIVE; exec sleep 1000"):gsub("GO", go)
+    service("master", script, { role = "spark.master", ready = { kind = "line", has = "never said" } })
+    local function says(text) return function() return supervise.tail("master"):find(text .. "\n$") end end
+    local function let_go(which)
+      local pipe <close> = assert(io.open(go .. which, "w"))
+      pipe:write "\n"
+    end
+    await("its start", says "spark://a:1")
+    assert.same({ "starting", nil }, { shown "master".state, shown "master".doing }, "an earlier run's words do not count")
+    let_go(1)
+    await("its recovery", says "RECOVERING")
+    assert.same({ "starting", "recovering" }, { shown "master".state, shown "master".doing })
+    let_go(2)
+    await("its end", says "ALIVE")
+    assert.is_nil(shown "master".doing)
+
+    service("still", "exec sleep 1000")
+    local pid = supervise.view "still".pid
+    os.execute("kill -STOP " .. pid)
+    await("it stands still", function() return shown "still".doing == "stopped" end)
+    assert.same({ "up", ("stopped by a signal (SIGSTOP); kill -CONT %d"):format(pid) }, { shown "still".state, shown "still".reason })
+    os.execute("kill -CONT " .. pid)
+    await("it goes on", function() return shown "still".doing == nil end)
+    assert.is_nil(shown "still".reason)
   end)
 
   it("pushes each change to who watches", function()

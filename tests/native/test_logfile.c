@@ -143,6 +143,9 @@ static void rotation_is_at_line_ends_and_keeps_so_many(void **state)
     assert_true(give(b, 10));
     assert_true(scratch_has(b->folder, "worker.log.1"));
     assert_false(scratch_has(b->folder, "worker.log.2")); /* what is beyond a smaller number goes */
+    configure(b, 105, 0, false);
+    assert_true(give(b, 10));
+    assert_false(scratch_has(b->folder, "worker.log.1"));
     bench_free(b);
 }
 

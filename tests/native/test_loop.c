@@ -115,35 +115,93 @@ static void a_timer_that_restarts_itself_does_not_hold_the_loop(void **state)
     loop_free(its_loop);
 }
 
-/* The exit code of a process that hangs with a child guarded: before its loop has waited once, or after (the thread is there by then). */
-static int end_of_hanging(bool has_waited)
+/* The exit code of `life` in a process of its own, whose complaints nobody sees. */
+static int end_of(void (*life)(void))
 {
     pid_t pid = fork();
     if (pid == 0) {
         close(STDERR_FILENO);
-        pid_t child = fork();
-        if (child == 0) {
-            pause();
-            _exit(0);
-        }
-        if (!deadline_start(50, NULL) || !deadline_guard(child, -1, NULL))
-            _exit(1);
-        its_loop = loop_new(NULL);
-        if (has_waited)
-            loop_turn(its_loop, clock_ns() + NS_PER_MS, NULL);
-        for (;;)
-            pause();
+        life();
+        _exit(0);
     }
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static void hang(void)
+{
+    for (;;)
+        pause();
+}
+
+static pid_t paused_child(void)
+{
+    pid_t child = fork();
+    if (child == 0)
+        hang();
+    return child;
+}
+
+static void hang_with_a_child(bool has_waited)
+{
+    pid_t child = paused_child();
+    if (!deadline_start(50, NULL) || !deadline_guard(child, -1, NULL))
+        _exit(1);
+    its_loop = loop_new(NULL);
+    if (has_waited)
+        loop_turn(its_loop, clock_ns() + NS_PER_MS, NULL);
+    hang();
+}
+
+/* Before its loop has waited once, or after: the thread is there by then. */
+static void hang_at_once(void)
+{
+    hang_with_a_child(false);
+}
+
+static void hang_after_a_wait(void)
+{
+    hang_with_a_child(true);
+}
+
+/* A lease makes the thread in the middle of the turn. */
+static void hang_after_a_lease(void)
+{
+    pid_t child = paused_child();
+    if (!deadline_start(50, NULL) || !deadline_guard(child, -1, NULL) || !deadline_set(child, INT64_MAX))
+        _exit(1);
+    hang();
+}
+
 static void the_watchdog_ends_a_process_whose_loop_hangs(void **state)
 {
     (void)state;
-    assert_int_equal(end_of_hanging(false), 70);
-    assert_int_equal(end_of_hanging(true), 70);
+    assert_int_equal(end_of(hang_at_once), 70);
+    assert_int_equal(end_of(hang_after_a_wait), 70);
+    assert_int_equal(end_of(hang_after_a_lease), 70);
+}
+
+static void be_alarmed_by_others(void)
+{
+    if (!deadline_start(60000, NULL))
+        _exit(1);
+    for (int i = 0; i < 3; i++)
+        kill(getpid(), SIGALRM);
+}
+
+static void compute_after_the_limit_was_taken_away(void)
+{
+    if (!deadline_start(50, NULL) || !deadline_start(0, NULL))
+        _exit(1);
+    for (int64_t end = clock_ns() + 1500 * NS_PER_MS; clock_ns() < end;) {} /* longer than two looks take */
+}
+
+static void the_watchdog_minds_its_own_alarm_and_no_others(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of(be_alarmed_by_others), 0);
+    assert_int_equal(end_of(compute_after_the_limit_was_taken_away), 0);
 }
 
 static void turn_without_rest(int64_t ms)
@@ -155,39 +213,31 @@ static void turn_without_rest(int64_t ms)
         loop_turn(its_loop, INT64_MAX, NULL);
 }
 
-/* With this watchdog, of 50 ms: the exit code of a loop that has always something to do, and then perhaps hangs. */
-static int end_of_busy_loop(bool hangs)
+/* Always something to do, for longer than the two looks of this watchdog take. */
+static void turn_for_long(void)
 {
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(STDERR_FILENO);
-        if (!deadline_start(50, NULL))
-            _exit(1);
-        turn_without_rest(2500); /* longer than its two looks take */
-        while (hangs)
-            pause();
-        _exit(0);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (!deadline_start(50, NULL))
+        _exit(1);
+    turn_without_rest(2500);
+}
+
+static void turn_for_long_and_hang(void)
+{
+    turn_for_long();
+    hang();
 }
 
 static void a_loop_that_never_rests_does_not_hang(void **state)
 {
     (void)state;
-    assert_int_equal(end_of_busy_loop(false), 0);
-    assert_int_equal(end_of_busy_loop(true), 70);
+    assert_int_equal(end_of(turn_for_long), 0);
+    assert_int_equal(end_of(turn_for_long_and_hang), 70);
 }
 
 static void a_lease_kills_at_its_deadline_though_the_loop_hangs(void **state)
 {
     (void)state;
-    pid_t child = fork();
-    if (child == 0) {
-        pause();
-        _exit(0);
-    }
+    pid_t child = paused_child();
     assert_true(deadline_start(0, NULL));
     assert_true(deadline_guard(child, -1, NULL));
     assert_true(deadline_set(child, clock_boot_ns() + 20 * NS_PER_MS));
@@ -206,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_stopped_watch_is_not_called_for_an_event_of_the_same_batch),
         cmocka_unit_test(a_timer_that_restarts_itself_does_not_hold_the_loop),
         cmocka_unit_test(the_watchdog_ends_a_process_whose_loop_hangs),
+        cmocka_unit_test(the_watchdog_minds_its_own_alarm_and_no_others),
         cmocka_unit_test(a_loop_that_never_rests_does_not_hang),
         cmocka_unit_test(a_lease_kills_at_its_deadline_though_the_loop_hangs),
     };

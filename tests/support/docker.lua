@@ -42,13 +42,10 @@ function container:published(port)
   return must("docker port %s %d | head -n 1", self.id, port)
 end
 
---- Waits until the node says of itself that it is well. Asking takes long enough to need no pause between.
+--- Waits until the node says of itself that it is well; ends sooner when the container does.
 function container:wait_ready(seconds)
-  local _, code = docker.shell(
-    "timeout %d sh -c 'until docker exec %s spark-appliance healthcheck; do "
-      .. "docker inspect -f {{.State.Running}} %s | grep -q true || exit 1; done'",
-    seconds or 120, self.id, self.id)
-  if code ~= 0 then error(("not ready (%d), its log:\n%s"):format(code, self:logs()), 2) end
+  local text, code = self:exec("spark-appliance healthcheck --wait %ds", seconds or 120)
+  if code ~= 0 then error(("not ready (%d): %s, its log:\n%s"):format(code, text, self:logs()), 2) end
   return self
 end
 

@@ -203,6 +203,11 @@ static void write_profile(const char *folder, const char *services)
     free(text);
 }
 
+void node_plan(struct node *n, const char *services)
+{
+    write_profile(n->folder, services);
+}
+
 struct node *node_start(char *folder, const struct node_options *o)
 {
     struct node *n = calloc(1, sizeof *n);
@@ -354,6 +359,18 @@ int node_await_end(struct node *n)
     return WIFEXITED(n->status) ? WEXITSTATUS(n->status) : 128 + WTERMSIG(n->status);
 }
 
+void node_take_lines(struct node *n, void (*line)(void *, const char *, size_t), void *argument)
+{
+    breathe(n);
+    char *at = n->text;
+    for (char *end; (end = memchr(at, '\n', n->length - (size_t)(at - n->text))); at = end + 1) {
+        *end = 0;
+        line(argument, at, (size_t)(end - at));
+    }
+    n->length -= (size_t)(at - n->text);
+    memmove(n->text, at, n->length + 1);
+}
+
 void node_signal(struct node *n, int signal)
 {
     kill(n->pid, signal);
@@ -422,6 +439,18 @@ int node_members(const struct node *n, int *zombies)
     if (zombies)
         *zombies = dead;
     return living;
+}
+
+pid_t node_member(const struct node *n, unsigned choice)
+{
+    struct relative *list;
+    size_t count = relatives(n->pid, &list), living = 0;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].below && list[i].state != 'Z' && list[i].state != 'X')
+            list[living++] = list[i];
+    pid_t chosen = living > 0 ? list[choice % living].pid : 0;
+    free(list);
+    return chosen;
 }
 
 int node_signal_members(const struct node *n, const char *name, int signal)
@@ -496,4 +525,13 @@ void node_free(struct node *n)
     free(n->text);
     scratch_free(n->folder);
     free(n);
+}
+
+void node_end_well(struct node *n)
+{
+    node_signal(n, SIGTERM);
+    int code = node_await_end(n);
+    if (code != 0)
+        fail_msg("ended with %d instead of 0:\n%s", code, n->text);
+    node_free(n);
 }

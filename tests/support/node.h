@@ -54,6 +54,10 @@ uid_t node_nobody(void);
 void node_become_nobody(void);
 /* Kills whatever is left and forgets it; fails if anybody is left although the program had ended. */
 void node_free(struct node *);
+/* Asks it to end with TERM, which it does with 0 (else its output is shown), and frees it. */
+void node_end_well(struct node *);
+/* Other services from now on; a HUP makes it read them. */
+void node_plan(struct node *, const char *services);
 void node_signal(struct node *, int signal);
 /* Until its output holds the text; `times` often. */
 void node_await(struct node *, const char *text);
@@ -68,12 +72,17 @@ void node_await_members(struct node *, int count);
 int node_await_end(struct node *);
 /* Processes below it that live; zombies are counted apart. */
 int node_members(const struct node *, int *zombies);
+/* One of them that lives, by a number of any size; 0: there is nobody. */
+pid_t node_member(const struct node *, unsigned choice);
 /* Sends a signal to all of them that have this name. Returns how many. */
 int node_signal_members(const struct node *, const char *name, int signal);
 /* Who has this pid in its own namespace: its pid as the test sees it, 0: nobody below the node. */
 pid_t node_pid_of(const struct node *, pid_t inner);
 bool node_signal_inner(const struct node *, pid_t inner, int signal);
 int node_times(const struct node *, const char *text);
+/* Takes each whole line that it has printed, without the newline, and forgets them: else hours of output would stay in memory. When
+ * there is none it waits for a moment. */
+void node_take_lines(struct node *, void (*line)(void *, const char *, size_t), void *argument);
 /* Runs `spark-appliance WORDS...` against it; its exit code. */
 int node_command(struct node *, const char *words);
 

@@ -66,9 +66,7 @@ static void a_reload_that_is_wrong_changes_nothing_at_all(void **unused)
     node_await(n, "new: started");
     node_await(n, "b: stopped");
     assert_int_equal(node_times(n, "a: started"), 1);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 static void term_ends_it_while_it_waits_for_facts(void **unused)

@@ -41,9 +41,7 @@ static void a_loop_without_end_after_a_hangup_changes_nothing(void **unused)
         node_await(n, "SIGHUP: nothing was changed");
         assert_int_equal(node_members(n, NULL), 1);
         assert_int_equal(node_times(n, "a: started"), 1);
-        node_signal(n, SIGTERM);
-        assert_int_equal(node_await_end(n), 0);
-        node_free(n);
+        node_end_well(n);
     }
 }
 
@@ -74,9 +72,7 @@ static void whatever_a_profile_makes_of_memory_plans_and_errors_changes_nothing(
     scratch_write(n->folder, "mine.lua", good, 0644);
     node_signal(n, SIGHUP);
     node_await(n, "are in force");
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 static void a_backtracking_pattern_ends_with_70_and_takes_every_service_along(void **unused)

@@ -1,5 +1,6 @@
 /* The real program and clients of its control socket that mean no good: silent, endless, senseless, deaf, or somebody else. */
 #include "node.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,19 +58,6 @@ static void misbehave(int fd, int kind)
     }
 }
 
-static long resident_kib(pid_t pid)
-{
-    char path[64], line[256];
-    long kib = -1;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *status = fopen(path, "r");
-    while (status && fgets(line, sizeof line, status))
-        sscanf(line, "VmRSS: %ld", &kib);
-    if (status)
-        fclose(status);
-    return kib;
-}
-
 static void hostile_clients_change_nothing_for_services_and_others(void **unused)
 {
     (void)unused;
@@ -83,7 +71,7 @@ static void hostile_clients_change_nothing_for_services_and_others(void **unused
             fail_msg("%s", n->text);
     }
     int fds[CLIENTS], came = 0;
-    long kib = resident_kib(n->pid);
+    long long kib = process_number(n->pid, "VmRSS", 10);
     for (int i = 0; i < CLIENTS; i++) {
         fds[i] = connect_to(n);
         if (fds[i] < 0)
@@ -98,8 +86,8 @@ static void hostile_clients_change_nothing_for_services_and_others(void **unused
     assert_int_equal(node_command(n, "status --json"), 0);
     assert_int_equal(node_command(n, "restart a"), 0);
     node_await_times(n, "a is up", 3);
-    kib = resident_kib(n->pid) - kib;
-    print_message("%d clients of no good will cost %ld KiB\n", came, kib);
+    kib = process_number(n->pid, "VmRSS", 10) - kib;
+    print_message("%d clients of no good will cost %lld KiB\n", came, kib);
 #ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
     assert_true(kib < 48 << 10);
 #endif
@@ -153,9 +141,7 @@ static void another_user_gets_nothing(void **unused)
         assert_int_equal(WEXITSTATUS(status), open_to_all ? 3 : 1);
     }
     assert_int_equal(node_command(n, "status"), 0);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 /* The real program as PID 1 of its own namespaces, and as an ordinary process: start, signals, end. */
 #include "node.h"
+#include "process.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -14,15 +15,6 @@ static const char *const kind_names[NODE_KINDS] = {"PID 1", "PID 1 as root", "or
 static struct node *start(enum node_kind kind, const char *services)
 {
     return node_start(NULL, &(struct node_options){.kind = kind, .services = services});
-}
-
-/* It ended on its own, with this exit code, and took everybody along. */
-static void assert_clean_end(struct node *n, int code)
-{
-    int got = node_await_end(n);
-    if (got != code)
-        fail_msg("ended with %d instead of %d:\n%s", got, code, n->text);
-    node_free(n);
 }
 
 static void runs_a_service_and_stops_it_on_term_and_int(void **unused)
@@ -44,20 +36,6 @@ static void runs_a_service_and_stops_it_on_term_and_int(void **unused)
         }
 }
 
-/* Which signals a process blocks, from its status; 0 while it can't be told. */
-static unsigned long long blocked_by(pid_t pid)
-{
-    char path[64], line[256];
-    unsigned long long set = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *status = fopen(path, "r");
-    while (status && fgets(line, sizeof line, status))
-        sscanf(line, "SigBlk: %llx", &set);
-    if (status)
-        fclose(status);
-    return set;
-}
-
 static void honours_term_from_its_first_moment(void **unused)
 {
     (void)unused;
@@ -66,14 +44,14 @@ static void honours_term_from_its_first_moment(void **unused)
         struct node *n = start(NODE_PID1, "service { name = 'a', command = { " PUPPET "'hang' } }");
         /* The kernel drops a TERM to PID 1 that is neither blocked nor handled: so it is sent when it is first blocked, and after that in
          * steps through the whole boot. */
-        while (!(blocked_by(n->pid) & (1ULL << (SIGTERM - 1))))
+        long long blocked;
+        while ((blocked = process_number(n->pid, "SigBlk", 16)) < 0 || !(blocked & 1LL << (SIGTERM - 1)))
             if (clock_ns() - n->executed_ns > 20 * NS_PER_S)
                 fail_msg("TERM is never blocked");
         int64_t taken = clock_ns() - n->executed_ns;
         least = taken < least ? taken : least;
         for (int64_t until = clock_ns() + round * NS_PER_MS / 4; clock_ns() < until;) {}
-        node_signal(n, SIGTERM);
-        assert_clean_end(n, 0);
+        node_end_well(n);
     }
     print_message("TERM is safe %.2f ms after exec\n", (double)least / NS_PER_MS);
     assert_true(least < 50 * NS_PER_MS); /* the bench holds it to 1 ms on a quiet machine */
@@ -179,8 +157,7 @@ static void children_start_with_clean_signals_whatever_we_were_given(void **unus
         node_await(n, "descriptors=3");
         node_await(n, "leads_session=1");
         node_await(n, kind == NODE_PLAIN ? "pdeathsig=9" : "pdeathsig=0");
-        node_signal(n, SIGTERM);
-        assert_clean_end(n, 0);
+        node_end_well(n);
     }
 }
 
@@ -195,8 +172,7 @@ static void signals_of_no_meaning_change_nothing(void **unused)
     node_signal(n, SIGUSR1);
     node_await(n, "a: up"); /* the state for SIGUSR1 */
     assert_int_equal(node_members(n, NULL), 1);
-    node_signal(n, SIGTERM);
-    assert_clean_end(n, 0);
+    node_end_well(n);
 }
 
 static void a_critical_service_that_gives_up_ends_it_with_1(void **unused)
@@ -221,8 +197,7 @@ static void a_program_that_is_missing_does_not_hold_up_others(void **unused)
                                       "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'wait' } }");
     node_await(n, "I am up");
     node_await(n, "/nowhere/java: No such file or directory");
-    node_signal(n, SIGTERM);
-    assert_clean_end(n, 0);
+    node_end_well(n);
 }
 
 static void a_crashed_service_is_started_again(void **unused)
@@ -236,8 +211,7 @@ static void a_crashed_service_is_started_again(void **unused)
         }
         node_await_times(n, "I am up", 3);
         node_await(n, "SIGKILL");
-        node_signal(n, SIGTERM);
-        assert_clean_end(n, 0);
+        node_end_well(n);
     }
 }
 
@@ -268,8 +242,7 @@ static void as_an_ordinary_process_it_leaves_bystanders_alone(void **unused)
             pause();
     struct node *n = start(NODE_PLAIN, "service { name = 'a', command = { " PUPPET "'say', 'I am up', 'hang' } }");
     node_await(n, "I am up");
-    node_signal(n, SIGTERM);
-    assert_clean_end(n, 0);
+    node_end_well(n);
     assert_int_equal(waitpid(bystander, NULL, WNOHANG), 0);
     kill(bystander, SIGKILL);
     assert_int_equal(waitpid(bystander, NULL, 0), bystander);

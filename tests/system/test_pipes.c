@@ -1,5 +1,6 @@
 /* The real program and what its services print: who reads slowly, who keeps a pipe, who closes it. */
 #include "node.h"
+#include "process.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -34,9 +35,7 @@ static void a_reader_that_stands_still_holds_up_only_who_asked_for_it(void **unu
         for (int64_t limit = clock_ns() + 20 * NS_PER_S; !strchr(strchr(scratch_read(n->folder, "up"), '\n') + 1, '\n');)
             assert_true(clock_ns() < limit);
         assert_false(scratch_has(n->folder, "blocked"));
-        node_signal(n, SIGTERM);
-        assert_int_equal(node_await_end(n), 0);
-        node_free(n);
+        node_end_well(n);
     }
 }
 
@@ -61,19 +60,6 @@ static void a_stranger_that_keeps_the_pipe_holds_nobody_up(void **unused)
     node_free(n);
 }
 
-static long switches_of(pid_t pid)
-{
-    char path[64], line[256];
-    long count = -1;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *status = fopen(path, "r");
-    while (status && fgets(line, sizeof line, status))
-        sscanf(line, "voluntary_ctxt_switches: %ld", &count);
-    if (status)
-        fclose(status);
-    return count;
-}
-
 static void a_closed_output_wakes_nobody(void **unused)
 {
     (void)unused;
@@ -82,19 +68,17 @@ static void a_closed_output_wakes_nobody(void **unused)
                                                             "'say', 'last words', 'close', 'note', folder .. 'closed', 'wait' } }"});
     node_await(n, "last words");
     node_await_file(n, "closed");
-    long before = switches_of(n->pid), after;
+    long long before = process_number(n->pid, "voluntary_ctxt_switches", 10), after;
     for (int64_t limit = clock_ns() + 20 * NS_PER_S;; before = after) { /* what the start still had to do is over some time */
         usleep(1000000);
-        after = switches_of(n->pid);
+        after = process_number(n->pid, "voluntary_ctxt_switches", 10);
         if (after - before <= 1)
             break;
         if (clock_ns() > limit)
             fail_msg("%ld wake-ups in a second", after - before);
     }
     assert_int_equal(node_members(n, NULL), 1);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 int main(void)

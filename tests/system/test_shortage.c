@@ -73,9 +73,7 @@ static void fifty_services_run_although_the_soft_limit_is_64(void **unused)
     node_await_times(n, "| end", 50);
     assert_int_equal(node_times(n, "nofile=64"), 50); /* ours is raised, theirs is not */
     assert_int_equal(node_times(n, "descriptors=3"), 50);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 static void too_few_descriptors_are_said_and_everything_still_stops(void **unused)
@@ -138,9 +136,7 @@ static void services_come_up_when_fork_works_again(void **unused)
     assert_true(clock_ns() - before < 5 * NS_PER_S); /* the bench holds it to 2 s */
     node_await_times(n, "is up", 50);
     assert_null(strstr(n->text, "in a row")); /* none was counted as a crash */
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 static void a_thousand_services_start_and_stop(void **unused)

@@ -41,9 +41,7 @@ static void a_frozen_service_shows_by_its_health_probe(void **unused)
     node_await(n, "missed 1 health probe");
     node_await_times(n, "a: ready", 2);
     assert_int_equal(node_members(n, NULL), 1); /* the frozen one has ended */
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 static void freeze(struct node *n, int64_t how_long_ns)
@@ -79,9 +77,7 @@ static void a_freeze_of_the_whole_node_is_nobodys_failure(void **unused)
         fail_msg("given up %lld ms after the thaw:\n%s", (long long)(taken / NS_PER_MS), n->text);
     assert_null(strstr(n->text, "health"));
     assert_int_equal(node_times(n, "well: started"), 1);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 static void one_that_no_kill_ends_does_not_keep_the_node(void **unused)

@@ -48,9 +48,7 @@ static void stopping_one_service_leaves_none_of_its_five(void **unused)
         assert_int_equal(zombies, 0);
         assert_all(n, "asked");
         assert_all(n, "finished");
-        node_signal(n, SIGTERM);
-        assert_int_equal(node_await_end(n), 0);
-        node_free(n);
+        node_end_well(n);
     }
 }
 
@@ -90,9 +88,7 @@ static void an_older_kernel_or_a_filter_is_no_reason_to_leave_anybody(void **unu
             assert_int_equal(node_members(n, NULL), 1);
             assert_all(n, "asked");
             assert_all(n, "finished");
-            node_signal(n, SIGTERM);
-            assert_int_equal(node_await_end(n), 0);
-            node_free(n);
+            node_end_well(n);
         }
 }
 
@@ -107,9 +103,7 @@ static void a_member_that_ignores_term_is_killed_after_the_grace(void **unused)
         assert_int_equal(node_command(n, "stop five"), 0);
         node_await(n, "five: stopped");
         assert_int_equal(node_members(n, NULL), 1);
-        node_signal(n, SIGTERM);
-        assert_int_equal(node_await_end(n), 0);
-        node_free(n);
+        node_end_well(n);
     }
 }
 
@@ -126,9 +120,7 @@ static void what_a_crash_left_is_ended_before_the_next_start(void **unused)
         assert_true(scratch_has(n->folder, file));
     }
     assert_int_equal(node_members(n, NULL), 5);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 /* As `docker exec` does it: a process that somebody outside puts into the namespace of PID 1. It leaves an orphan there. */
@@ -203,9 +195,7 @@ static void one_in_the_middle_of_an_exec_is_found_all_the_same(void **unused)
     node_await_members(n, 2);
     assert_int_equal(node_command(n, "stop a"), 0);
     assert_int_equal(node_members(n, NULL), 0);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 /* --- orphans by the thousand --- */
@@ -223,9 +213,7 @@ static void ten_thousand_orphans_in_turn_leave_no_zombie(void **unused)
             assert_true(clock_ns() < limit);
         }
         assert_null(strstr(n->text, "exited")); /* none was taken for the service */
-        node_signal(n, SIGTERM);
-        assert_int_equal(node_await_end(n), 0);
-        node_free(n);
+        node_end_well(n);
     }
 }
 
@@ -242,9 +230,7 @@ static void thousands_that_die_at_once_leave_no_zombie_and_hold_nobody_up(void *
     int zombies = 1;
     for (int64_t limit = clock_ns() + 20 * NS_PER_S; zombies > 0; node_members(n, &zombies))
         assert_true(clock_ns() < limit);
-    node_signal(n, SIGTERM);
-    assert_int_equal(node_await_end(n), 0);
-    node_free(n);
+    node_end_well(n);
 }
 
 static void a_crowd_of_orphans_is_ended_with_its_service(void **unused)
@@ -258,9 +244,7 @@ static void a_crowd_of_orphans_is_ended_with_its_service(void **unused)
         assert_int_equal(node_command(n, "stop a"), 0);
         node_await(n, "a: stopped");
         assert_int_equal(node_members(n, NULL), 1);
-        node_signal(n, SIGTERM);
-        assert_int_equal(node_await_end(n), 0);
-        node_free(n);
+        node_end_well(n);
     }
 }
 

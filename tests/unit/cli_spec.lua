@@ -74,6 +74,8 @@ describe("the command line", function()
       { { "logs" }, "something is missing: spark-appliance logs [-f] [--bytes N] SERVICE" },
       { { "logs", "--bytes" }, "--bytes needs a value: --bytes 10" },
       { { "logs", "--bytes", "-1", "a" }, "--bytes -1: it must be a whole number" },
+      { { "healthcheck", "--wait" }, "--wait needs a value: --wait 60s" },
+      { { "healthcheck", "--wait", "soon" }, "--wait soon is not a time span: a number and its unit (ms, s, min, h or d): --wait 60s" },
     } do
       local code, _, err = run(table.unpack(case[1]))
       assert.equal(64, code)
@@ -196,6 +198,20 @@ note: port 7077 is open to others without authentication
     assert.same(node, json.decode(text))
   end)
 
+  it("status: what a service does, when its state says too little", function()
+    local function service(name, state, doing, reason)
+      return { name = name, state = state, doing = doing, since = 3.2, uptime = 9, pid = 7, restarts = 0, crashes = 0, reason = reason }
+    end
+    answers["GET /status"] = { program = node.program, profile = "p", state = "running", urls = {}, notes = {}, services = {
+      service("master", "starting", "recovering"), service("archive", "starting", "running"),
+      service("worker", "up", "stopped", "stopped by a signal (SIGSTOP); kill -CONT 7"),
+    } }
+    local _, text = run "status"
+    assert.matches("\nmaster +recovering, 3.2 s +7 ", text)
+    assert.matches("\narchive +running, 3.2 s +7 ", text)
+    assert.matches("\nworker +stopped +7 .*  stopped by a signal %(SIGSTOP%); kill %-CONT 7\n", text)
+  end)
+
   it("status --watch: each change as it comes", function()
     answers["GET /status?follow=1"] = { json.encode(node) .. "\n" .. json.encode(node):sub(1, 10), json.encode(node):sub(11) .. "\n" }
     local code, text = run("status", "--watch", "--json")
@@ -226,9 +242,10 @@ note: port 7077 is open to others without authentication
     answers["POST /services/a%20b/restart?follow=1"] = {
       '{"name":"a b","state":"stopping"}\n', '{"name":"a b","state":"starting"}\n{"name":"a b",', '"state":"up","settled":true}\n',
     }
-    local code, text = run("restart", "a b")
+    local code, text, err = run("restart", "a b")
     assert.equal(0, code)
     assert.equal("a b: up after 0.7 s\n", text)
+    assert.equal("a b: stopping\na b: starting\n", err, "where there is no terminal each state is a line")
   end)
 
   it("start: a failure is told with reason and last lines, and is 1", function()

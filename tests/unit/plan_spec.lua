@@ -79,6 +79,7 @@ describe("a plan", function()
       'service w: stop.signl is not known, did you mean "signal"?',
       'services: entry 1 has the name "a b"; a name has letters, digits, - _ and ., 63 at most',
       'services: entry 2 is "q"; write service { name =, command = } or a role such as spark.master {}',
+      'services: entry 5 has no name; add one, as in service { name = "cache", command = ... }',
     }, faults_of {
       servces = {},
       files = { ["../x"] = "a", y = 5 },
@@ -86,6 +87,7 @@ describe("a plan", function()
         { name = "a b" }, "q", { name = "master", command = {} },
         { name = "w", comand = {}, ready = { kind = "tcp" }, after = { mastr = "ready" }, restart = "allways", nice = "5",
           stop = { grace = "soon", signl = "TERM" } },
+        { nam = "x", command = { "/bin/true" } },
       },
     })
   end)
@@ -194,6 +196,8 @@ describe("a plan over another", function()
   it("says when there is no service of the name to change", function()
     assert.same({ 'service mastr: is changed by its name, but the plan has no such service, did you mean "master"?' },
       faults_of { base(), services = { mastr = { nice = 1 } } })
+    assert.same({ "service cache: is changed by its name, but the plan has no such service; lay the plan that has it below, as in "
+      .. "plan { base, ... }, or add it as service { name = ... }" }, faults_of { services = { cache = { nice = 1 } } })
   end)
 end)
 

@@ -104,7 +104,8 @@ describe("profile", function()
 
   describe("is found", function()
     it("along the search path, the site's own before the shipped", function()
-      local texts = { ["/shipped/x.lua"] = PLAIN, ["/shipped/y.lua"] = PLAIN, ["/site/x.lua"] = PLAIN, ["/site/notes.txt"] = "" }
+      local texts = { ["/shipped/x.lua"] = PLAIN, ["/shipped/y.lua"] = PLAIN, ["/site/x.lua"] = PLAIN, ["/site/notes.txt"] = "",
+        ["/site/x_spec.lua"] = "" }
       assert.equal("/site/x.lua", profile.load("x", options(texts)).path)
       assert.equal("/shipped/y.lua", profile.load("y", options(texts)).path)
       assert.same({ "x", "y" }, profile.names(options(texts)))

@@ -204,6 +204,26 @@ describe("carrying out", function()
     assert.same({ "write full", "declare bad", "restart bad" }, outline(again))
   end)
 
+  it("starts and restarts nobody with half of his files, and tries again with the next change", function()
+    local is_full = true
+    local world, done = world_of(function(word, name) return is_full and word == "write" and name == "full" end)
+    local before = made { files = { full = "0", fine = "0" }, services = { some("old", { inputs = { "full", "fine" } }) } }
+    local wanted = made { files = { full = "1", fine = "1" }, services = {
+      some("old", { inputs = { "full", "fine" } }), some("new", { inputs = { "full" } }), some("other", { inputs = { "fine" } }) } }
+    local failures = supervise.carry_out(reconcile.steps(before, wanted), world)
+    assert.same({ "write fine", "declare other", "want other" }, done)
+    assert.same({ "no", "its full was not written; tried again with the next change",
+      "its full was not written; tried again with the next change" }, { failures[1].err, failures[2].err, failures[3].err })
+
+    local in_force = supervise.in_force(wanted, failures, before)
+    assert.same({ "write fine", "write full", "declare new", "restart old", "restart other", "start new" },
+      outline(reconcile.steps(in_force, wanted)))
+    local undone = made { files = { full = "0", fine = "1" }, services = wanted.services }
+    assert.matches("restart old", table.concat(outline(reconcile.steps(in_force, undone)), ", "), 1, true)
+    is_full = false
+    assert.same({}, supervise.carry_out(reconcile.steps(in_force, wanted), world))
+  end)
+
   it("declares again behind the others what looked like a circle", function()
     local world, done = world_of(function(word, name, so_far) return word == "declare" and name == "a" and #so_far == 0 end)
     assert.same({}, supervise.carry_out(reconcile.steps(nil, made { services = { some "a", some "b" } }), world))

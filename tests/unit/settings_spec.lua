@@ -4,6 +4,7 @@ local files = {
   ["/run/secrets/rpc"] = "s3cr3t words\n",
   ["/run/memory"] = "2g\r\n",
   ["/run/wrong"] = "lots",
+  ["/run/port"] = "8081\n",
   ["/run/empty"] = "\n",
   ["/run/two-lines"] = "one\ntwo\n\n",
 }
@@ -50,6 +51,45 @@ describe("settings", function()
     assert.is_nil(settings.origin(env, "DRIVER_MEMORY"))
     assert.is_true(settings.is_given(env, "WORKER_CORES"))
     assert.is_false(settings.is_given(env, "MASTER_PORT"))
+  end)
+
+  it("that give the same port to two services of this node are told with both values", function()
+    assert.equal("MASTER_UI_PORT=8081 (environment) and WORKER_UI_PORT=8081 (default) are the same port, and this node would open both: "
+      .. "give one of them another, for example MASTER_UI_PORT=8082", one_fault { MASTER_UI_PORT = "8081" })
+    assert.equal("HIVE_SERVER2_THRIFT_PORT=7077 (environment, for THRIFT_PORT) and MASTER_PORT=7077 (default) are the same port, and this "
+      .. "node would open both: give one of them another, for example THRIFT_PORT=7078",
+      one_fault { START_MASTER = "true", START_THRIFTSERVER = "true", HIVE_SERVER2_THRIFT_PORT = "7077" })
+    assert.equal(2, #faults_of { MASTER_PORT = "9000", MASTER_UI_PORT = "9000", WORKER_UI_PORT = "9000" })
+    assert.matches("^MASTER_REST_PORT=8080 .*for example MASTER_REST_PORT=8082$",
+      one_fault { MASTER_REST = "true", MASTER_REST_PORT = "8080" })
+    assert.matches("^THRIFT_PORT=7077 .environment. and WORKER_PORT=7077 .default: START_WORKER without START_MASTER. ",
+      one_fault { START_WORKER = "true", START_THRIFTSERVER = "true", THRIFT_PORT = "7077" })
+    assert.matches("^MASTER_UI_PORT=8081 %(/run/port .from MASTER_UI_PORT_FILE.%) and ", one_fault { MASTER_UI_PORT_FILE = "/run/port" })
+  end)
+
+  it("may give the same port to services that do not run together", function()
+    assert(read { START_MASTER = "true", MASTER_UI_PORT = "8081" })
+    assert(read { START_WORKER = "true", MASTER_PORT = "8081" })
+    assert(read { THRIFT_PORT = "7077", MASTER_REST_PORT = "7077", WORKER_PORT = "0" })
+  end)
+
+  it("that name a Spark or a Java are held against the disk, together with all other faults", function()
+    local there = { ["/spark"] = true, ["/spark/jars"] = true, ["/java"] = true, ["/java/bin/java"] = true, ["/java/release"] = true,
+      ["/empty"] = true }
+    local function stat(path)
+      if there[path] then return {} end
+      return nil, path .. ": No such file or directory"
+    end
+    local function faults(environ)
+      local env, found = settings.read({ "spark.*" }, environ, read_file, stat)
+      return env and "" or settings.explain(found)
+    end
+    assert.equal("", faults { SPARK_HOME = "/spark", JAVA_HOME = "/java" })
+    assert.equal("", faults {}, "nobody named one: it is looked for, as a fact")
+    assert.equal('JAVA_HOME="/nowhere" is no Java (/nowhere: No such file or directory): set it to the directory of a JDK or JRE 17 or '
+      .. '21, or leave it out\nMASTER_PORT="x" is not a port (1 to 65535), for example MASTER_PORT=7077\n'
+      .. 'SPARK_DIR="/empty" is no Spark (/empty/jars: No such file or directory): set it to the directory of a Spark release',
+      faults { SPARK_DIR = "/empty", JAVA_HOME = "/nowhere", MASTER_PORT = "x" })
   end)
 
   it("are unset when blank", function()

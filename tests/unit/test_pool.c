@@ -130,6 +130,41 @@ static void keeps_nothing_of_bursts_of_different_sizes(void **state)
     free(blocks);
 }
 
+/* Modules stay while what was allocated between them goes: its memory must not stay with them. */
+static void what_lasts_holds_no_memory_of_what_passes(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip();
+#endif
+    enum { MANY = 200000, SIZE = 48 };
+    void **lasting = calloc(MANY, sizeof *lasting), **passing = calloc(MANY, sizeof *passing);
+    assert_true(lasting && passing);
+    memset(lasting, 1, MANY * sizeof *lasting);
+    memset(passing, 1, MANY * sizeof *passing);
+    long before = resident_kib();
+    for (int i = 0; i < MANY; i++) {
+        pool_lasting(true);
+        lasting[i] = pool_allocate(NULL, NULL, 0, SIZE);
+        pool_lasting(false);
+        passing[i] = pool_allocate(NULL, NULL, 0, SIZE);
+        assert_true(lasting[i] && passing[i]);
+        memset(lasting[i], 1, SIZE);
+        memset(passing[i], 2, SIZE);
+    }
+    long full = resident_kib() - before;
+    for (int i = 0; i < MANY; i++)
+        pool_allocate(NULL, passing[i], SIZE, 0);
+    pool_trim();
+    assert_true(resident_kib() - before < full * 6 / 10); /* half of it lasts */
+    for (int i = 0; i < MANY; i++)
+        pool_allocate(NULL, lasting[i], SIZE, 0);
+    pool_trim();
+    assert_true(resident_kib() - before < full / 20);
+    free(lasting);
+    free(passing);
+}
+
 static void refuses_what_is_above_its_ceiling(void **state)
 {
     (void)state;
@@ -149,6 +184,7 @@ int main(void)
         cmocka_unit_test(keeps_every_block_apart),
         cmocka_unit_test(gives_unused_chunks_back_and_takes_them_again),
         cmocka_unit_test(keeps_nothing_of_bursts_of_different_sizes),
+        cmocka_unit_test(what_lasts_holds_no_memory_of_what_passes),
         cmocka_unit_test(refuses_what_is_above_its_ceiling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -958,6 +958,51 @@ static void a_thousand_services_in_a_chain(void **unused)
     assert_int_equal(signals_to("s0", SIGKILL, NULL), 0);
 }
 
+static void says(const char *name, const char *text)
+{
+    struct output *o = fake_of(name)->output;
+    strcat(o->said, text);
+}
+
+static void a_death_is_explained_by_what_that_run_said_last(void **unused)
+{
+    (void)unused;
+    struct service_spec *master = spec_of("master");
+    master->restart = RESTART_NEVER;
+    declare(master);
+    want("master", true);
+    says("master", "java.net.BindException: Address already in use: Service 'sparkMaster' failed (starting from 7077)!\n");
+    exit_with("master", 1);
+    assert_said("master: exited with 1 after 0 ms: port 7077 is taken (its last words: java.net.BindException: Address already in use");
+    struct service_view view;
+    supervisor_view(world.sup, "master", &view);
+    assert_non_null(strstr(view.reason, ": port 7077 is taken ("));
+
+    supervisor_restart(world.sup, "master", NULL);
+    says("master", "good bye\n");
+    exit_with("master", 1);
+    supervisor_view(world.sup, "master", &view);
+    assert_null(strstr(view.reason, "port")); /* those were words of an earlier run */
+
+    supervisor_restart(world.sup, "master", NULL);
+    exit_with("master", 1);
+    supervisor_view(world.sup, "master", &view);
+    assert_null(strstr(view.reason, "port"));
+}
+
+static void a_death_that_is_told_after_the_restart_is_explained_too(void **unused)
+{
+    (void)unused;
+    struct service_spec *worker = spec_of("worker");
+    worker->restart = RESTART_ALWAYS;
+    declare(worker);
+    want("worker", true);
+    pass_ms(3600 * 1000);
+    says("worker", "java.lang.OutOfMemoryError: Java heap space\n");
+    exit_with("worker", 3);
+    assert_said("its memory was full (its last words: java.lang.OutOfMemoryError: Java heap space), restarting now");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1002,6 +1047,8 @@ int main(void)
         TEST(as_the_last_whoever_is_no_service_is_asked_and_killed),
         TEST(with_nothing_to_stop_it_is_done_in_the_next_turn),
         TEST(a_thousand_services_in_a_chain),
+        TEST(a_death_is_explained_by_what_that_run_said_last),
+        TEST(a_death_that_is_told_after_the_restart_is_explained_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,11 +32,17 @@ local function follow(action, name, term, options)
   end
   local task = require "appliance.core.task"
   local now, last, failed = { name = name, begun = task.now() }, nil, nil
+  local told
   local ticking <close> = term.live and not options.json and tick(term, now) or nil -- luacheck: ignore
   for line in client.lines(stream, function(why) failed = why end) do
     if options.json then term:say("%s", line) end
     last = json.decode(line)
-    now.state = last and last.state
+    now.state = last and (last.doing or last.state)
+    -- Where no progress line can be shown each state is a line of its own; how it ended is told below.
+    if not (term.live or options.json) and now.state and now.state ~= told and last.settled == nil then
+      told = now.state
+      term:complain("%s: %s", name, told)
+    end
   end
   if not last or last.settled == nil then
     term:complain("%s: %s", name, failed or "the node ended before this was done")
@@ -64,7 +70,8 @@ return function(action, help)
     words = { 1, 100 },
     help = help .. [[
 
-Shows how it goes, and ends when it is done: 0 when it went well, 1 when not.
+Shows how it goes (on a terminal in one line, else a line on stderr for each state), and ends when it is done: 0 when it went well, 1 when
+not.
   --no-wait   only asks, and ends at once
   --json      one JSON object for each change; "settled" tells how it ended]],
     run = function(options, names, term)

@@ -1,4 +1,4 @@
---- `check`: settings and profile, without touching the world.
+--- `check`: settings and profile. Of the world it sees the files that settings name, and whether SPARK_HOME and JAVA_HOME are such.
 local CONFIGURATION <const> = 78
 
 return {
@@ -11,7 +11,8 @@ Learns no facts, writes nothing, starts nothing.
   --json   { "profile", "faults": [...], "notes": [...] }]],
   run = function(options, _, term)
     local environ = require("appliance.core.host").environ()
-    local checked, faults = require("appliance.profile").check(nil, { environ = environ, read = require("appliance.core.file").read })
+    local file = require "appliance.core.file"
+    local checked, faults = require("appliance.profile").check(nil, { environ = environ, read = file.read, stat = file.stat })
     local notes = checked and require("appliance.settings").notes(checked.env) or {}
     if options.json then
       local json = require "appliance.json"

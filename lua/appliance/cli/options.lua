@@ -1,5 +1,6 @@
 --- Options of a command: options.parse(words, known) -> options, rest | nil, sentence
---- known = { json = "flag", bytes = "number", profile = "text", follow = { "flag", short = "f" } }
+--- known = { json = "flag", bytes = "number", wait = "duration", profile = "text", follow = { "flag", short = "f" } }
+--- (a duration comes as seconds)
 --- `--name`, `--name value`, `--name=value`, `-f`, and `--` behind which nothing is an option. Options and words may be mixed.
 local options = {}
 
@@ -15,17 +16,24 @@ local function index(known)
   return by_word
 end
 
+local EXAMPLES = { number = "10", duration = "60s" }
+
 local function value_of(option, word, given, rest)
   if option.kind == "flag" then
     if given then return nil, ("%s takes no value"):format(word) end
     return true
   end
   local value = given or table.remove(rest, 1)
-  if value == nil then return nil, ("%s needs a value: %s %s"):format(word, word, option.kind == "number" and "10" or "TEXT") end
+  if value == nil then return nil, ("%s needs a value: %s %s"):format(word, word, EXAMPLES[option.kind] or "TEXT") end
   if option.kind == "number" then
     local number = math.tointeger(tonumber(value))
     if not number or number < 0 then return nil, ("%s %s: it must be a whole number"):format(word, value) end
     return number
+  end
+  if option.kind == "duration" then
+    local seconds, problem = require("appliance.settings.types").duration(value, { example = EXAMPLES.duration })
+    if not seconds then return nil, ("%s %s %s: %s %s"):format(word, value, problem, word, EXAMPLES.duration) end
+    return seconds
   end
   return value
 end

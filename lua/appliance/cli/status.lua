@@ -25,6 +25,13 @@ local function reason(service, later)
   return table.concat(parts, "; ")
 end
 
+--- "up", "recovering, 3.0 s", "stopped": what it does is more than the state it is in.
+local function state(service, later)
+  if not service.doing then return { service.state, styles[service.state] } end
+  if service.doing == "stopped" then return { service.doing, "red" } end
+  return { ("%s, %s"):format(service.doing, terminal.duration((service.since or 0) + later)), styles[service.state] }
+end
+
 local function head(node, later)
   local program = node.program
   local memory = program.memory and ", " .. terminal.size(program.memory) or ""
@@ -37,7 +44,7 @@ local function rows_of(term, services, later)
   for i, cell in ipairs(rows[1]) do rows[1][i] = { cell, "dim" } end
   for _, service in ipairs(services) do
     rows[#rows + 1] = {
-      { service.name, service.critical and "bold" or nil }, { service.state, styles[service.state] },
+      { service.name, service.critical and "bold" or nil }, state(service, later),
       service.pid and tostring(service.pid) or "-",
       service.uptime and terminal.duration(service.uptime + later) or "-",
       tostring(service.restarts), service.memory and terminal.size(service.memory) or "-", reason(service, later),

@@ -8,11 +8,14 @@ local followers, count = {}, 0
 local pump                                                     -- the one task that asks the supervisor, while there are followers
 local listening = false                                        -- it has asked: from here on no change is missed
 
+--- Something else than a service has changed, for example the plan.
+function changes.tell()
+  for queue in pairs(followers) do queue:put(true) end         -- a full one has a wake-up waiting already
+end
+
 local function run(supervise)
   listening = true
-  while supervise.next_change() do
-    for queue in pairs(followers) do queue:put(true) end       -- a full one has a wake-up waiting already
-  end
+  while supervise.next_change() do changes.tell() end
 end
 
 local function leave(self)

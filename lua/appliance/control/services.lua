@@ -27,7 +27,7 @@ local function outcome(action, view, before)
 end
 
 local function line(node, view, settled)
-  local shown = status.service(node, view, status.role_of(node, view.name))
+  local shown = status.service(node, view, status.planned(node, view.name))
   shown.settled = settled
   return json.encode(shown) .. "\n"
 end

@@ -3,31 +3,50 @@ local json = require "appliance.json"
 local task = require "appliance.core.task"
 
 local TAIL = 2000                                              -- bytes of last output shown for a service that is not well
+local TAIL_OF_MASTER <const> = 16384                           -- its first seconds: what it says later comes after its recovery
 
 local status = {}
 
---- Resident bytes of a process, nil when it has just ended or /proc is not to be read.
-local function memory_of(pid)
+--- Resident bytes of a process, and the letter of its state; nil when it has just ended or /proc is not to be read.
+local function process(pid)
   local text = pid and pid > 0 and require("appliance.core.file").read(("/proc/%d/status"):format(pid), 8192)
-  local kib = text and text:match "\nVmRSS:%s*(%d+) kB"
-  return kib and tonumber(kib) * 1024 or nil
+  if not text then return nil end
+  local kib = text:match "\nVmRSS:%s*(%d+) kB"
+  return kib and tonumber(kib) * 1024 or nil, text:match "\nState:%s*(%a)"
+end
+
+--- A master that has the records of an earlier one answers nobody until its workers and applications have, or their time is up.
+--- Its own log tells of it: the last word of this run counts.
+local function is_recovering(supervise, name)
+  local text = supervise.tail(name, TAIL_OF_MASTER) or ""
+  return (text:match ".*Starting Spark master at(.*)" or text):match ".*New state: (%u+)" == "RECOVERING"
+end
+
+--- What a service does whose state says only "starting", or nothing of a signal that made it stand still.
+local function doing(supervise, view, planned, letter)
+  if letter == "T" then return "stopped", ("stopped by a signal (SIGSTOP); kill -CONT %d"):format(view.pid) end
+  if view.state ~= "starting" then return nil end
+  if planned.oneshot then return "running" end
+  if planned.role == "spark.master" and is_recovering(supervise, view.name) then return "recovering" end
 end
 
 local function age(at, now) return at and at > 0 and math.max(0, math.floor((now - at) * 1000) / 1000) or nil end
 
 local unwell = { failed = true, backoff = true, clearing = true, unspawned = true }
 
---- One service: the supervisor's view, told in ages instead of instants, with its role.
-function status.service(node, view, role)
+--- One service: the supervisor's view, told in ages instead of instants. `planned`: the plan's service, with its role.
+function status.service(node, view, planned)
   local now = task.now()
   local runs = view.pid and view.pid > 0
+  local memory, letter = process(runs and view.pid)
+  local is_doing, why = doing(node.supervise, view, planned or {}, letter)
   local shown = {
-    name = view.name, role = role, state = view.state, wanted = view.wanted, critical = view.critical,
-    reason = view.reason ~= "" and view.reason or nil,
+    name = view.name, role = planned and planned.role, state = view.state, doing = is_doing, wanted = view.wanted,
+    critical = view.critical, reason = why or view.reason ~= "" and view.reason or nil,
     pid = runs and view.pid or nil, uptime = runs and age(view.started, now) or nil, since = age(view.since, now),
     restarts = view.restarts, crashes = view.crashes,
     retry_in = view.retry and view.retry > now and math.ceil((view.retry - now) * 1000) / 1000 or nil,
-    memory = runs and memory_of(view.pid) or nil, last_end = view.last_end,
+    memory = memory, last_end = view.last_end,
   }
   if unwell[view.state] or view.crashes > 0 and view.state ~= "up" then
     local text = node.supervise.tail(view.name, TAIL)
@@ -36,19 +55,20 @@ function status.service(node, view, role)
   return shown
 end
 
-function status.role_of(node, name)
+--- The plan's service of that name, nil when there is none (any more).
+function status.planned(node, name)
   for _, service in ipairs(node.plan and node.plan.services or {}) do
-    if service.name == name then return service.role end
+    if service.name == name then return service end
   end
 end
 
 function status.of(node)
   local host = require "appliance.core.host"
-  local services, roles = json.array(), {}
-  for _, service in ipairs(node.plan and node.plan.services or {}) do roles[service.name] = service.role end
-  for i, view in ipairs(node.supervise.list()) do services[i] = status.service(node, view, roles[view.name]) end
+  local services, planned = json.array(), {}
+  for _, service in ipairs(node.plan and node.plan.services or {}) do planned[service.name] = service end
+  for i, view in ipairs(node.supervise.list()) do services[i] = status.service(node, view, planned[view.name]) end
   return {
-    program = { version = host.version(), pid = host.pid(), uptime = age(node.started, task.now()), memory = memory_of(host.pid()) },
+    program = { version = host.version(), pid = host.pid(), uptime = age(node.started, task.now()), memory = (process(host.pid())) },
     profile = node.plan and node.plan.profile, state = node.plan and (node.state or "running") or node.state or "starting",
     services = services,
     notes = json.array(table.move(node.plan and node.plan.notes or {}, 1, #(node.plan and node.plan.notes or {}), 1, {})),

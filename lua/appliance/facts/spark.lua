@@ -26,6 +26,24 @@ end
 
 local function major(release) return tonumber(release:match 'JAVA_VERSION="(%d+)') or 0 end
 
+--- What is wrong with a JAVA_HOME that somebody set, as the end of a sentence; nil when it is one. stat: appliance.core.file's
+function spark.java_fault(home, stat)
+  for _, part in ipairs { "", "/bin/java", "/release" } do
+    local there, err = stat(home .. part)
+    if not there then
+      return ("is no Java (%s): set it to the directory of a JDK or JRE 17 or 21, or leave it out"):format(tostring(err))
+    end
+  end
+end
+
+--- The same for a SPARK_HOME.
+function spark.home_fault(home, stat)
+  for _, part in ipairs { "", "/jars" } do
+    local there, err = stat(home .. part)
+    if not there then return ("is no Spark (%s): set it to the directory of a Spark release"):format(tostring(err)) end
+  end
+end
+
 --- -> { home, release = text of its `release` file } | nil, failure
 function spark.find_java(env, environ, file)
   local candidates = java_candidates(env, environ, file)

@@ -287,6 +287,9 @@ function check.services(made, faults)
     if type(given) ~= "table" then
       faults[#faults + 1] = failure.new("invalid",
         "services: entry %d is %s; write service { name =, command = } or a role such as spark.master {}", at, show(given))
+    elseif given.name == nil then
+      faults[#faults + 1] = failure.new("invalid",
+        'services: entry %d has no name; add one, as in service { name = "cache", command = ... }', at)
     elseif not name or #name > 63 or not name:find "^%w[%w_.-]*$" then
       faults[#faults + 1] = failure.new("invalid", "services: entry %d has the name %s; a name has letters, digits, - _ and ., 63 at most",
         at, show(given.name))
@@ -298,7 +301,9 @@ function check.services(made, faults)
     end
   end
   for name in pairs(made.missing or {}) do
-    fault(name, "is changed by its name, but the plan has no such service" .. require("appliance.near").hint(name, pairs(by_name)))
+    local hint = require("appliance.near").hint(name, pairs(by_name))
+    fault(name, ("is changed by its name, but the plan has no such service%s"):format(
+      hint ~= "" and hint or "; lay the plan that has it below, as in plan { base, ... }, or add it as service { name = ... }"))
   end
   for _, field in ipairs(made.unknown or {}) do
     faults[#faults + 1] = failure.new("invalid", "plan: %s is not known%s", field,

@@ -1,4 +1,5 @@
 --- The reference of all settings: reference.text() for a terminal, reference.markdown() for docs/settings.md, reference.one(name).
+--- `own` of the first and the last: the definitions of a profile, which add to the shipped ones and change them.
 --- Generated from the schema and docs.lua, so it can't tell of a setting that isn't there or keep silent about one that is.
 local docs = require "appliance.settings.docs"
 
@@ -53,7 +54,8 @@ local function entry(name, def)
   local default, aliases = default_text(def), aliases_text(def)
   if default then facts[#facts + 1] = "default " .. default end
   if def.secret then facts[#facts + 1] = "secret" end
-  local lines = { name, wrap(docs.settings[name], "    ", 100), wrap("(" .. table.concat(facts, "; ") .. ")", "    ", 100) }
+  local text = docs.settings[name] or def.doc or ""
+  local lines = { name, wrap(text, "    ", 100), wrap("(" .. table.concat(facts, "; ") .. ")", "    ", 100) }
   if aliases then lines[#lines + 1] = wrap("Also: " .. aliases, "    ", 100) end
   return table.concat(lines, "\n")
 end
@@ -62,9 +64,28 @@ local HOW = "Settings are environment variables. A blank one is an unset one. Fo
   .. "the value (one final newline is not part of it). All mistakes are told at once, and the start ends with 78; so does a name that is "
   .. "nearly one of these."
 
+local function with_own(own)
+  local schema = reference.schema()
+  for name, def in pairs(own or {}) do schema[name] = def end
+  return schema
+end
+
+--- Names of settings that only the profile has, sorted.
+local function added_by(own)
+  local shipped, names = reference.schema(), {}
+  for name in pairs(own or {}) do
+    if not shipped[name] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
 --- For a terminal, without colour.
-function reference.text()
-  local schema, parts = reference.schema(), { wrap(HOW:gsub("`", ""), "", 100) }
+function reference.text(own)
+  local schema, parts = with_own(own), { wrap(HOW:gsub("`", ""), "", 100) }
+  local added = added_by(own)
+  if #added > 0 then parts[#parts + 1] = "OF THIS PROFILE" end
+  for _, name in ipairs(added) do parts[#parts + 1] = entry(name, schema[name]) end
   for _, group in ipairs(docs.groups) do
     parts[#parts + 1] = group[1]:upper()
     for i = 2, #group do parts[#parts + 1] = entry(group[i], schema[group[i]]) end
@@ -75,8 +96,8 @@ function reference.text()
 end
 
 --- One setting by its own name or an alias -> text | nil, sentence
-function reference.one(name)
-  local schema = reference.schema()
+function reference.one(name, own)
+  local schema = with_own(own)
   if schema[name] then return entry(name, schema[name]) .. "\n" end
   local base = name:match "^(.+)_FILE$"
   for canonical, def in pairs(schema) do

@@ -30,7 +30,7 @@ local function settle_roles(env, all)
     all.derive("START_MASTER", env.SPARK_MODE == "master", "SPARK_MODE")
     all.derive("START_WORKER", env.SPARK_MODE == "worker", "SPARK_MODE")
   elseif not given then
-    all.derive("START_MASTER", env.MASTER_URI == nil, "default: no START_* is set")
+    all.derive("START_MASTER", env.MASTER_URI == nil and env.MASTER_STACK_NAME == nil, "default: no START_* is set")
     all.derive("START_WORKER", true, "default: no START_* is set")
   elseif not asked and not env.START_WEBAPP and not env.START_NOTEBOOK then
     all.fault("START_MASTER", "is not true, nor is START_WORKER or START_THRIFTSERVER, so nothing would run: set what should, "
@@ -39,6 +39,53 @@ local function settle_roles(env, all)
   if given and env.START_WORKER and not env.START_MASTER and not env.WORKER_PORT and not env.SPARK_MODE then
     -- The older appliance's load balancers ask for a listener there on every node. Spark takes the next port when it is taken.
     all.derive("WORKER_PORT", 7077, "default: START_WORKER without START_MASTER")
+  end
+end
+
+--- What of this node opens which port; a page with TLS leaves a redirection at its old one. A worker's 0 means any that is free.
+local function ports_in_use(env)
+  local is_node = env.START_MASTER or env.START_WORKER
+  return {
+    { "MASTER_PORT", env.START_MASTER }, { "MASTER_UI_PORT", env.START_MASTER },
+    { "MASTER_REST_PORT", env.START_MASTER and env.MASTER_REST },
+    { "WORKER_PORT", env.START_WORKER and env.WORKER_PORT ~= 0 }, { "WORKER_UI_PORT", env.START_WORKER },
+    { "SPARK_WEBUI_SSL_PORT", is_node and env.SPARK_SSL_ENABLED },
+    { "THRIFT_PORT", env.START_THRIFTSERVER },
+  }
+end
+
+--- Two that open the same port: the second would end with a failed bind, again and again.
+local function distinct_ports(env, all)
+  local first, used, clashes = {}, {}, {}
+  for _, entry in ipairs(ports_in_use(env)) do
+    local name, port = entry[1], entry[2] and env[entry[1]]
+    if port and first[port] then
+      clashes[#clashes + 1] = { first[port], name, port }
+    elseif port then
+      first[port] = name
+    end
+    if port then used[port] = true end
+  end
+  for _, clash in ipairs(clashes) do
+    local one, other, free = clash[1], clash[2], clash[3]
+    if not all.is_given(other) then one, other = other, one end  -- the example changes the one that somebody set
+    while used[free] do free = free % 65535 + 1 end
+    used[free] = true
+    all.refuse(other, ("%s and %s are the same port, and this node would open both: give one of them another, for example %s=%d"):format(
+      all.told(other), all.told(one), other, free))
+  end
+end
+
+local function settle_roles_and_ports(env, all)
+  settle_roles(env, all)
+  distinct_ports(env, all)
+end
+
+--- A directory that somebody named is looked at before anything is started; without a name it is looked for later, as a fact.
+local function home_check(name, fault_of)
+  return function(env, all)
+    local problem = all.stat and env[name] and require("appliance.facts.spark")[fault_of](env[name], all.stat)
+    if problem then all.fault(name, problem) end
   end
 end
 
@@ -105,7 +152,7 @@ end
 
 return {
   -- what runs
-  START_MASTER = { type = "flag", check = settle_roles },
+  START_MASTER = { type = "flag", check = settle_roles_and_ports },
   START_WORKER = { type = "flag" },
   START_THRIFTSERVER = { type = "flag" },
   SPARK_MODE = { type = "enum", values = { "master", "worker" } },
@@ -155,8 +202,8 @@ return {
   SPARK_PUBLIC_DNS = { type = "address" },
 
   -- where on the disk, and with what
-  SPARK_HOME = { type = "path", aliases = { "SPARK_DIR" } },
-  JAVA_HOME = { type = "path" },
+  SPARK_HOME = { type = "path", aliases = { "SPARK_DIR" }, check = home_check("SPARK_HOME", "home_fault"), check_always = true },
+  JAVA_HOME = { type = "path", check = home_check("JAVA_HOME", "java_fault"), check_always = true },
   WORKER_DIR = { type = "path", aliases = { "SPARK_WORKER_DIR" } },
   LOCAL_DIRS = { type = "list", of = "path", aliases = { "SPARK_LOCAL_DIRS" } },
   RECOVERY = { type = "enum", values = { "filesystem", "none" }, default = "filesystem" },

@@ -11,6 +11,6 @@ return function(here)
     command = { here.layout.program, "archive", "--output", here.layout.archive.target, "--quiet" },
     env = here:environment_for { SPARK_CONF_DIR = false, SPARK_LOCAL_IP = "127.0.0.1", SPARK_LOCAL_HOSTNAME = "127.0.0.1",
       SPARK_PUBLIC_DNS = false, STATE_DIR = here.directories.state, AWS_EC2_METADATA_DISABLED = "true" },
-    after = after, stop = { signal = "TERM", grace = 2 },
+    after = after, stop = { signal = "KILL" },             -- half an archive is worth nothing; the next start clears up (prepare)
   }
 end

@@ -37,12 +37,12 @@ int main(int count, char **arguments)
         if (middle < 0)
             return 1;
         if (middle == 0) {
+            signal(SIGTERM, SIG_DFL); /* here already: a child may be asked before it has run */
             for (long i = 0; i < batch; i++) {
                 pid_t pid = fork();
                 if (pid < 0)
                     _exit(1);
                 if (pid == 0) {
-                    signal(SIGTERM, SIG_DFL);
                     char end;
                     if (burst) {
                         close(gate[1]);
@@ -66,7 +66,11 @@ int main(int count, char **arguments)
     close(gate[1]);
     printf("done %ld\n", wanted);
     fflush(stdout);
+    sigset_t term, before;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &before);
     while (!asked)
-        pause();
+        sigsuspend(&before);
     return 0;
 }

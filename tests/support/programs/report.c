@@ -35,6 +35,13 @@ int main(int count, char **arguments)
     printf("leads_session=%d\nleads_group=%d\n", getsid(0) == getpid(), getpgrp() == getpid());
     printf("uid=%d\ngid=%d\ngroups=%d\n", (int)getuid(), (int)getgid(), getgroups(0, NULL));
     printf("nice=%d\n", getpriority(PRIO_PROCESS, 0));
+    int group_nice = getpriority(PRIO_PROCESS, 0);
+    FILE *group = fopen("/proc/self/autogroup", "r");
+    if (group && fscanf(group, "/autogroup-%*d nice %d", &group_nice) != 1)
+        group_nice = 99;
+    if (group)
+        fclose(group);
+    printf("group_nice=%d\n", group_nice);
     int death = 0;
     prctl(PR_GET_PDEATHSIG, &death);
     printf("pdeathsig=%d\n", death);
