@@ -407,7 +407,8 @@ class Measure:
         return ", ".join((sense if sense else "") + shown(limit) + (f" ({ratio}x)" if ratio else "") for sense, limit, ratio in self.targets)
 
     def verdict(self, ours, floor):
-        """Yes; or only by ratio, as where the machine is slower or busier than the one the limits were set on; or no."""
+        """Yes: each figure within its absolute limit; else by ratio, where the machine is slower or busier than the one the limits were
+        set on; or no."""
         parts = ours if isinstance(ours, tuple) else (ours,)
         yardstick = floor if isinstance(floor, tuple) else (floor,)
         verdicts = set()
@@ -420,8 +421,8 @@ class Measure:
             by_ratio = None
             if ratio and i < len(yardstick) and isinstance(yardstick[i], (int, float)):
                 by_ratio = value <= ratio * yardstick[i] if sense == LESS else value >= ratio * yardstick[i]
-            verdicts.add("yes" if below and by_ratio is not False else "by ratio" if by_ratio else "not by ratio" if below else "NO")
-        return next(word for word in ("NO", "not by ratio", "by ratio", "yes") if word in verdicts)
+            verdicts.add("yes" if below else "by ratio" if by_ratio else "NO")
+        return next(word for word in ("NO", "by ratio", "yes") if word in verdicts)
 
 
 MEASURES = [
