@@ -75,7 +75,7 @@ static void a_closed_output_wakes_nobody(void **unused)
         if (after - before <= 1)
             break;
         if (clock_ns() > limit)
-            fail_msg("%ld wake-ups in a second", after - before);
+            fail_msg("%lld wake-ups in a second", after - before);
     }
     assert_int_equal(node_members(n, NULL), 1);
     node_end_well(n);
