@@ -1,6 +1,7 @@
 #include "fetch_inner.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,8 +45,8 @@ static ssize_t read_file(struct fetch_body *b, char *room, size_t size, struct e
     if (count < 0)
         err_errno(err, "the file to be sent can't be read");
     else
-        err_set(err, ERR_CONFLICT, "the file to be sent became shorter while it was sent: %lld of %lld bytes are there",
-                (long long)(b->from.offset + b->at), (long long)(b->from.offset + b->from.length));
+        err_set(err, ERR_CONFLICT, "the file to be sent became shorter while it was sent: %" PRId64 " of %" PRId64 " bytes are there",
+                b->from.offset + b->at, b->from.offset + b->from.length);
     return HTTP_STOP;
 }
 
