@@ -161,11 +161,8 @@ static bool take_offset(struct bytes *text, int *minutes)
 
 static bool refuse(struct bytes text, const char *form, struct err *err)
 {
-    char shown[48];
-    size_t length = text.length < sizeof shown ? text.length : sizeof shown;
-    for (size_t i = 0; i < length; i++)
-        shown[i] = text.data[i] >= ' ' && text.data[i] < 0x7f ? text.data[i] : '?';
-    return err_set(err, ERR_PROTOCOL, "'%.*s' is not a date: it must look like %s", (int)length, shown, form);
+    char shown[49];
+    return err_set(err, ERR_PROTOCOL, "'%s' is not a date: it must look like %s", bytes_shown(text, shown, sizeof shown), form);
 }
 
 bool aws_date_read_basic(struct bytes text, int64_t *wall_ms, struct err *err)

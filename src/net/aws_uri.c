@@ -118,11 +118,8 @@ static bool take_port(struct bytes *text, uint16_t *port)
 
 static bool refuse(struct bytes url, const char *reason, struct err *err)
 {
-    char shown[80];
-    size_t length = url.length < sizeof shown ? url.length : sizeof shown;
-    for (size_t i = 0; i < length; i++)
-        shown[i] = url.data[i] >= ' ' && url.data[i] < 0x7f ? url.data[i] : '?';
-    return err_set(err, ERR_INVALID, "endpoint '%.*s': %s", (int)length, shown, reason);
+    char shown[81];
+    return err_set(err, ERR_INVALID, "endpoint '%s': %s", bytes_shown(url, shown, sizeof shown), reason);
 }
 
 bool aws_endpoint_read(struct bytes url, struct aws_endpoint *endpoint, struct err *err)

@@ -56,11 +56,8 @@ bool s3_bucket_is_dns(struct bytes bucket)
 
 static bool refuse(struct bytes text, const char *reason, struct err *err)
 {
-    char shown[80];
-    size_t length = text.length < sizeof shown ? text.length : sizeof shown;
-    for (size_t i = 0; i < length; i++)
-        shown[i] = text.data[i] >= ' ' && text.data[i] < 0x7f ? text.data[i] : '?';
-    return err_set(err, ERR_INVALID, "%.*s: %s", (int)length, shown, reason);
+    char shown[81];
+    return err_set(err, ERR_INVALID, "%s: %s", bytes_shown(text, shown, sizeof shown), reason);
 }
 
 static bool take_scheme(struct bytes *text)

@@ -391,22 +391,6 @@ static void uses_a_proxy_of_the_environment_only_when_allowed(void **unused)
     close(fd);
 }
 
-static int server_start(void **unused)
-{
-    (void)unused;
-    faults_start(&faults, NULL);
-    return 0;
-}
-
-static int server_stop(void **unused)
-{
-    (void)unused;
-    faults_stop(&faults);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fetch_begin, fetch_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,5 +420,5 @@ int main(void)
         TEST(tells_a_name_without_an_address),
         TEST(uses_a_proxy_of_the_environment_only_when_allowed),
     };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
+    return cmocka_run_group_tests(tests, plain_server_start, plain_server_stop);
 }

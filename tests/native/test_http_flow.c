@@ -425,22 +425,6 @@ static void leaves_nothing_open_or_ticking_after_a_while(void **unused)
     assert_answer(200, "x");
 }
 
-static int server_start(void **unused)
-{
-    (void)unused;
-    faults_start(&faults, NULL);
-    return 0;
-}
-
-static int server_stop(void **unused)
-{
-    (void)unused;
-    faults_stop(&faults);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fetch_begin, fetch_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,5 +449,5 @@ int main(void)
         TEST(says_when_its_turn_never_came),
         TEST(leaves_nothing_open_or_ticking_after_a_while),
     };
-    return cmocka_run_group_tests(tests, server_start, server_stop);
+    return cmocka_run_group_tests(tests, plain_server_start, plain_server_stop);
 }

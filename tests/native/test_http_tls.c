@@ -261,8 +261,6 @@ static int server_stop(void **unused)
     return 0;
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fetch_begin, fetch_end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

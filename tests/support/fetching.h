@@ -65,6 +65,23 @@ static inline int fetch_end(void **unused)
     return 0;
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fetch_begin, fetch_end)
+
+/* Setup and teardown of a group: the server without TLS. */
+static inline int plain_server_start(void **unused)
+{
+    (void)unused;
+    faults_start(&faults, NULL);
+    return 0;
+}
+
+static inline int plain_server_stop(void **unused)
+{
+    (void)unused;
+    faults_stop(&faults);
+    return 0;
+}
+
 static inline void start(struct http_fetch *f, const char *url)
 {
     spec.url = url;
