@@ -1,3 +1,3 @@
 --- HTTP(S) requests, as src/lua/module/aws_http.c describes them. Loading it loads libcurl; appliance.core.http, for unix sockets and
 --- numeric addresses, does without.
-return require("appliance.aws").http
+return require("appliance.native.aws").http

@@ -1,4 +1,4 @@
-/* appliance.aws - all that talks to AWS, as one shared object: its parts share libcurl, libcrypto and the open connections. Loaded by
+/* appliance.native.aws - all that talks to AWS, as one shared object: its parts share libcurl, libcrypto and the open connections. Loaded by
  * the first require, so that a node which needs none of it does not pay for them. Each part is a field, made by an `aws_open_PART` of
  * aws_PART.c; lua/appliance has a module for each that others are to require. */
 
@@ -7,8 +7,8 @@
 
 int aws_open_http(lua_State *L);
 
-int luaopen_appliance_aws(lua_State *L);
-int luaopen_appliance_aws(lua_State *L)
+int luaopen_appliance_native_aws(lua_State *L);
+int luaopen_appliance_native_aws(lua_State *L)
 {
     static const struct {
         const char *name;
