@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="spark-appliance" \
       org.opencontainers.image.licenses="Apache-2.0"
 # libnss-wrapper: a passwd entry for any user id; python3: PySpark, in drivers and executors.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends "openjdk-${JAVA_VERSION}-jre-headless" liblua5.4-0 libxml2 libcurl4 libssl3 libcjson1 libnss-wrapper python3 \
+ && apt-get install -y --no-install-recommends "openjdk-${JAVA_VERSION}-jre-headless" liblua5.4-0 libxml2 libssl3 libcjson1 libnss-wrapper python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
  && useradd --system --uid 185 --gid 0 --home-dir /var/lib/spark-appliance --shell /usr/sbin/nologin spark \
  && install -d -m 1777 /var/lib/spark-appliance
