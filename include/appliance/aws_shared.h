@@ -3,9 +3,13 @@
 #ifndef APPLIANCE_AWS_SHARED_H
 #define APPLIANCE_AWS_SHARED_H
 
+#include "appliance/aws_request.h"
 #include "appliance/credentials.h"
 
 /* The store over environ. NULL with err: no memory or descriptors. */
 struct credentials_store *aws_shared_credentials(struct err *);
+/* The client over that store, with the settings of environ and its files, read once. NULL with ERR_INVALID: a setting is at fault; they are
+ * read again by the next call. */
+struct aws_client *aws_shared_client(struct err *);
 
 #endif
