@@ -1,7 +1,8 @@
-/* control.h - the control socket: HTTP/1.1 over a unix socket, for our own command line and `curl --unix-socket`.
+/* control.h - HTTP/1.1 for this machine alone: the control socket (a unix socket, for our own command line and `curl --unix-socket`)
+ * and the credentials broker (TCP on 127.0.0.1, for the SDKs of the services).
  * Small on purpose: libmicrohttpd would cost more memory than the whole program has (docs/design.md has the measurement).
- * Bounded in every direction: request size and time, clients, streams, what is buffered for a slow reader. The peer must be
- * our uid or root. An idle client holds no buffers.
+ * Bounded in every direction: request size and time, clients, streams, what is buffered for a slow reader. The peer of a unix socket
+ * must be our uid or root, that of TCP must have a loopback address. An idle client holds no buffers.
  * Invariant: a client struct is freed only from the loop, never inside a call of this header but control_free. */
 #ifndef APPLIANCE_CONTROL_H
 #define APPLIANCE_CONTROL_H
@@ -13,11 +14,11 @@
 #include <stdbool.h>
 
 enum {
-    CONTROL_CLIENTS = 64,       /* one more closes the longest idle one */
+    CONTROL_CLIENTS = 64,       /* unless said otherwise; one more closes the longest idle one */
     CONTROL_STREAMS = 48,       /* fewer, so that followers can't keep a health check out */
     CONTROL_PIECE = 16 * 1024,  /* the most that control_stream_send takes at once */
     CONTROL_REQUEST_MS = 10000, /* first byte to last of a request, and a new client's first request */
-    CONTROL_IDLE_MS = 60000,    /* between two requests */
+    CONTROL_IDLE_MS = 60000,    /* between two requests, unless said otherwise */
     CONTROL_FLUSH_MS = 30000,   /* a client that takes nothing of a complete answer for so long is gone */
 };
 
@@ -39,8 +40,21 @@ struct control_reply {
     struct bytes body;
 };
 
+/* Where a server listens, and what it allows. Zeroes are the defaults. */
+struct control_place {
+    const char *path;    /* of a unix socket; NULL: TCP on 127.0.0.1 */
+    uint16_t port;       /* of TCP; 0: the kernel chooses */
+    const char *name;    /* for the log, valid as long as the server; NULL: "control socket" */
+    int clients;         /* instead of CONTROL_CLIENTS */
+    int64_t idle_ms;     /* instead of CONTROL_IDLE_MS */
+    bool without_bodies; /* a request with a body is refused before it is read: 413 */
+};
+
+struct control *control_open(struct loop *, const struct control_place *, const struct control_handler *, struct err *);
+/* control_open on a unix socket with the defaults. */
 struct control *control_new(struct loop *, const char *path, const struct control_handler *, struct err *);
-void control_free(struct control *); /* tells `left` for everybody taken and unanswered, closes all, removes the socket */
+void control_free(struct control *);           /* tells `left` for everybody taken and unanswered, closes all, removes the socket */
+uint16_t control_port(const struct control *); /* 0: a unix socket */
 int control_client_count(const struct control *);
 
 bool control_has_arrived(const struct control *);

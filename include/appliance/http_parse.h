@@ -17,6 +17,7 @@ enum http_parse { HTTP_DONE, HTTP_MORE, HTTP_BAD };
 
 struct http_request {
     struct bytes method, path, query, body; /* path and query are still escaped, but every escape in them is whole and none is %00 */
+    struct bytes headers;                   /* all their lines, each with its CR LF: http_header_next, http_header */
     size_t head_length;                     /* 0 until the head is complete: then all but `body` is valid with HTTP_MORE, too */
     size_t content_length;                  /* 0 when absent */
     bool keep_alive;
@@ -26,6 +27,11 @@ struct http_request {
 
 /* HTTP_DONE: *used bytes form one whole request. HTTP_BAD: err->code is the status to answer with, err->text the sentence. */
 enum http_parse http_parse_request(const char *data, size_t length, struct http_request *, size_t *used, struct err *);
+
+/* Takes the next header off such lines; false at their end. The value is trimmed. */
+bool http_header_next(struct bytes *headers, struct bytes *name, struct bytes *value);
+/* How often a request has that header, in whatever case its name is written; *value is the first one's, when there is one. */
+int http_header(const struct http_request *, const char *name, struct bytes *value);
 
 struct http_response {
     int status;

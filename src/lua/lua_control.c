@@ -1,11 +1,15 @@
-/* appliance.core.control - the control socket for Lua: one task a request, cancelled when the client leaves.
+/* appliance.core.control - servers for this machine alone, for Lua: one task a request, cancelled when the client leaves.
  *
  *   local control = require "appliance.core.control"
  *   local server, err = control.serve(path, function(request)
  *     -- request.method ("GET" also for HEAD), .path (still escaped), .query (a table, unescaped), .body
+ *     -- request:header(name) -> value of the first of that name | nil, how many there are; until it is answered
  *     return 200, "text\n", "text/plain"             -- status, body [, content type [, Allow of a 405]]
  *   end)
  *   server:close(); server:clients()                   -- number of connections
+ *
+ * control.serve({ port = 0, name = "...", clients = 64, idle = 60 }, handler) listens on 127.0.0.1 instead, where requests have no
+ * bodies. port: 0 lets the kernel choose, server:port() tells what it chose; idle: seconds between two requests of a connection.
  *
  * A handler may wait. For an answer that goes on: `request:stream(status, content_type)`, then request:send(text) as often as needed
  * (waits while the client is slow); the stream ends with the handler. A handler that fails is a 500 and a traceback in the log. */
@@ -23,12 +27,13 @@
 /* Its user value is the handler. Lives on the stack of the task that accepts, and closes with it. */
 struct server {
     struct control *control; /* NULL once closed */
+    char name[48];           /* of the task, in the log */
     struct wait wait;        /* of the accepting task: something arrived or left */
     struct request *departed;
 };
 
 enum { FIELDS = 1, OF_SERVER = 2 }; /* user values of a request */
-enum { GROWTH_KIB = 24 };
+enum { GROWTH_KIB = 24, MOST_CLIENTS = 4096 };
 
 /* Lives on the stack of its handler's task. */
 struct request {
@@ -152,7 +157,7 @@ static struct request *check_open(lua_State *L)
 static int fail_left(lua_State *L)
 {
     struct err err;
-    err_set(&err, ERR_CANCELLED, "control socket: the client left");
+    err_set(&err, ERR_CANCELLED, "the client left");
     return bind_fail(L, &err);
 }
 
@@ -216,6 +221,21 @@ static int request_send(lua_State *L)
         return luaL_error(L, "request:stream() comes before request:send()");
     r->sent = 0;
     return send_more(L, LUA_OK, 0);
+}
+
+/* request:header(name) -> value of the first | nil, how many there are */
+static int request_header(lua_State *L)
+{
+    struct request *r = check_open(L);
+    const char *name = luaL_checkstring(L, 2);
+    struct bytes value = {0};
+    int count = r->client ? http_header(control_request(r->client), name, &value) : 0;
+    if (count)
+        lua_pushlstring(L, value.length ? value.data : "", value.length);
+    else
+        lua_pushnil(L);
+    lua_pushinteger(L, count);
+    return 2;
 }
 
 /* request.method ...: the fields, else the methods (upvalue 1) */
@@ -336,7 +356,7 @@ static int attend(lua_State *L, int status, lua_KContext context)
             lua_pushcfunction(L, start_handler);
             lua_pushvalue(L, 1);
             if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-                log_error("control socket: a request was not taken: %s", lua_tostring(L, -1));
+                log_error("%s: a request was not taken: %s", s->name, lua_tostring(L, -1));
                 lua_pop(L, 1);
                 break;
             }
@@ -353,27 +373,58 @@ static int accept_requests(lua_State *L)
     return attend(L, LUA_OK, 0);
 }
 
-/* control.serve(path, handler) -> server | nil, err */
+static struct control_place place_of(lua_State *L, int index)
+{
+    struct control_place place = {0};
+    if (!lua_istable(L, index)) {
+        place.path = luaL_checkstring(L, index);
+        return place;
+    }
+    double port = bind_field_number(L, index, "port", 0), clients = bind_field_number(L, index, "clients", 0);
+    luaL_argcheck(L, port >= 0 && port <= UINT16_MAX, index, "port must be from 0 to 65535");
+    luaL_argcheck(L, clients >= 0 && clients <= MOST_CLIENTS, index, "clients must be from 1 to 4096");
+    place.port = (uint16_t)port;
+    place.clients = (int)clients;
+    place.idle_ms = bind_field_ms(L, index, "idle", 0);
+    place.without_bodies = true;
+    return place;
+}
+
+/* control.serve(path | place, handler) -> server | nil, err */
 static int serve(lua_State *L)
 {
-    const char *path = luaL_checkstring(L, 1);
+    struct control_place place = place_of(L, 1);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     struct loop *loop = bind_loop(L);
+    const char *name = lua_istable(L, 1) ? bind_field_string(L, 1, "name", "loopback server") : "control socket";
     struct server *s = lua_newuserdatauv(L, sizeof *s, 1);
     memset(s, 0, sizeof *s);
+    snprintf(s->name, sizeof s->name, "%s", name);
+    place.name = s->name;
     luaL_setmetatable(L, SERVER);
     lua_pushvalue(L, 2);
     lua_setiuservalue(L, -2, 1);
 
     const struct control_handler handler = {.arrived = arrived, .left = left, .room = room, .argument = s};
     struct err err;
-    s->control = control_new(loop, path, &handler, &err);
+    s->control = control_open(loop, &place, &handler, &err);
     if (!s->control)
         return bind_fail(L, &err);
     lua_pushcfunction(L, accept_requests);
     lua_pushvalue(L, -2);
-    task_start(L, 1, "control socket");
+    task_start(L, 1, s->name);
     lua_pop(L, 1);
+    return 1;
+}
+
+/* server:port() -> number | nil: a unix socket, or closed */
+static int server_port(lua_State *L)
+{
+    const struct server *s = luaL_checkudata(L, 1, SERVER);
+    uint16_t port = s->control ? control_port(s->control) : 0;
+    if (!port)
+        return 0;
+    lua_pushinteger(L, port);
     return 1;
 }
 
@@ -389,8 +440,9 @@ int luaopen_appliance_core_control(lua_State *L);
 int luaopen_appliance_core_control(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"serve", serve}, {NULL, NULL}};
-    static const luaL_Reg server_methods[] = {{"close", server_close}, {"clients", server_clients}, {NULL, NULL}};
-    static const luaL_Reg request_methods[] = {{"stream", request_stream}, {"send", request_send}, {NULL, NULL}};
+    static const luaL_Reg server_methods[] = {{"close", server_close}, {"clients", server_clients}, {"port", server_port}, {NULL, NULL}};
+    static const luaL_Reg request_methods[] = {
+        {"stream", request_stream}, {"send", request_send}, {"header", request_header}, {NULL, NULL}};
     bind_type(L, SERVER, server_close, server_methods);
     bind_type(L, REQUEST, request_close, NULL);
     luaL_getmetatable(L, REQUEST);

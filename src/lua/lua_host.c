@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -231,6 +232,22 @@ static int set_environment(lua_State *L)
     return 0;
 }
 
+/* host.random(bytes) -> so many bytes (at most 256) that nobody can guess */
+static int random_bytes(lua_State *L)
+{
+    lua_Integer count = luaL_checkinteger(L, 1);
+    unsigned char bytes[256]; /* the most that getrandom(2) gives whole, whatever signals come */
+    luaL_argcheck(L, count >= 1 && count <= (lua_Integer)sizeof bytes, 1, "must be from 1 to 256");
+    ssize_t got;
+    do
+        got = getrandom(bytes, (size_t)count, 0);
+    while (got < 0 && errno == EINTR);
+    if (got != count)
+        return luaL_error(L, "the kernel gives no random numbers: %s", strerror(errno));
+    lua_pushlstring(L, (const char *)bytes, (size_t)count);
+    return 1;
+}
+
 int luaopen_appliance_core_host(lua_State *L);
 
 int luaopen_appliance_core_host(lua_State *L)
@@ -251,6 +268,7 @@ int luaopen_appliance_core_host(lua_State *L)
                                          {"wall_ms", wall_ms},
                                          {"cpu_count", cpu_count},
                                          {"memory", memory},
+                                         {"random", random_bytes},
                                          {"has_user", has_user},
                                          {"exec", exec},
                                          {NULL, NULL}};

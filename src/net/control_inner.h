@@ -33,7 +33,9 @@ struct control_client {
 struct control {
     struct loop *loop;
     struct control_handler handler;
-    struct http_listener listener;
+    struct control_place place;
+    struct http_listener listener; /* of a unix socket; closed for TCP */
+    int fd;                        /* the socket that listens */
     struct watch incoming;
     struct timer accept_again;
     struct control_client *clients, *arrived, **last_arrived;

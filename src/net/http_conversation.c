@@ -1,4 +1,4 @@
-/* http_conversation.c - what is said with one client of the control socket, from its first byte to its last. */
+/* http_conversation.c - what is said with one client of a server of control.h, from its first byte to its last. */
 #include "appliance/clock.h"
 #include "appliance/log.h"
 #include "appliance/sys.h"
@@ -62,16 +62,23 @@ static void set_limit(struct control_client *c, int64_t ms)
     timer_start(&c->limit, c->control->loop, ms, limit_passed);
 }
 
-/* EPOLLHUP, which needs no asking for, tells that the peer has closed. EPOLLRDHUP is not asked for: on a unix socket it alone means
- * "no more requests from me" (`nc -N`), and such a client still wants its answer. */
+/* EPOLLHUP, which needs no asking for, tells that the peer of a unix socket has closed. EPOLLRDHUP is not asked for: there it alone
+ * means "no more requests from me" (`nc -N`), and such a client still wants its answer. With TCP it is all that is heard of a client who
+ * no longer wants to wait (an SDK does so after two seconds, and asks anew), so there it counts as leaving. */
 static void listen_for(struct control_client *c, uint32_t events)
 {
     struct err err;
     if (!watch_change(&c->io, events, &err)) {
-        log_warn("control socket: %s", err.text);
+        log_warn("%s: %s", c->control->place.name, err.text);
         c->broken = true;
         shutdown(c->io.fd, SHUT_RDWR);
     }
+}
+
+/* While its answer is being made. */
+static void await_leaving(struct control_client *c)
+{
+    listen_for(c, c->control->place.path ? 0 : EPOLLRDHUP);
 }
 
 /* --- writing --- */
@@ -99,7 +106,7 @@ static void put(struct control_client *c, struct bytes head, struct bytes body, 
         size_t skipped = sent < rest[i].length ? sent : rest[i].length;
         sent -= skipped;
         if (!buf_append(&c->out, rest[i].data + skipped, rest[i].length - skipped)) {
-            log_warn("control socket: no memory for an answer");
+            log_warn("%s: no memory for an answer", c->control->place.name);
             c->broken = true;
             shutdown(c->io.fd, SHUT_RDWR); /* half an answer must not look like a whole one */
             return;
@@ -129,7 +136,7 @@ static void answered(struct control_client *c)
         parse_input(c);
     } else {
         buf_free(&c->in);
-        set_limit(c, CONTROL_IDLE_MS);
+        set_limit(c, c->control->place.idle_ms);
     }
 }
 
@@ -167,7 +174,7 @@ static void flush(struct control_client *c)
     }
     if (c->out.length == 0) {
         buf_free(&c->out);
-        listen_for(c, 0);
+        await_leaving(c);
     }
     if (c->wants_room && c->out.length <= STREAM_LIMIT / 2) {
         c->wants_room = false;
@@ -215,6 +222,10 @@ static void parse_input(struct control_client *c)
     case HTTP_MORE:
         if (c->request.head_length == 0)
             return;
+        if (c->control->place.without_bodies) {
+            client_refuse(c, 413, "nothing here takes a request with a body");
+            return;
+        }
         c->need = c->request.head_length + c->request.content_length;
         if (c->request.wants_continue && !c->continued) {
             c->continued = true;
@@ -230,7 +241,7 @@ static void parse_input(struct control_client *c)
     c->chunks = c->request.chunks_understood;
     c->state = ARRIVED;
     timer_stop(&c->limit);
-    listen_for(c, 0);
+    await_leaving(c);
     c->next_arrived = NULL;
     *c->control->last_arrived = c;
     c->control->last_arrived = &c->next_arrived;
@@ -269,7 +280,7 @@ static void limit_passed(struct timer *timer)
 static void client_ready(struct watch *w, uint32_t events)
 {
     struct control_client *c = OWNER(w, struct control_client, io);
-    if (events & (EPOLLHUP | EPOLLERR)) {
+    if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
         client_drop(c);
         return;
     }

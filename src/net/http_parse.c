@@ -96,7 +96,7 @@ static bool read_length(struct bytes text, int64_t *value)
 /* --- heads: what requests and responses share --- */
 
 struct head {
-    struct bytes first_line;
+    struct bytes first_line, headers;
     int64_t content_length; /* -1: none */
     bool chunked, other_coding, close, wants_continue;
     int hosts;
@@ -169,6 +169,7 @@ static enum http_parse read_head(const char *data, size_t available, struct head
                 return bad(err, 400, "a control character is in the head of the message");
         if (count == 0) {
             head->first_line = line;
+            head->headers = rest;
             continue;
         }
         if (count > HTTP_HEADERS_LIMIT)
@@ -180,6 +181,27 @@ static enum http_parse read_head(const char *data, size_t available, struct head
             return answer;
     }
     return HTTP_DONE;
+}
+
+bool http_header_next(struct bytes *headers, struct bytes *name, struct bytes *value)
+{
+    if (headers->length == 0)
+        return false;
+    *value = cut(headers, '\n'); /* with the CR: the head was read before, so every line has both and a colon */
+    value->length--;
+    *name = cut(value, ':');
+    *value = trim(*value);
+    return true;
+}
+
+int http_header(const struct http_request *request, const char *name, struct bytes *value)
+{
+    struct bytes rest = request->headers, found, its_value;
+    int count = 0;
+    while (http_header_next(&rest, &found, &its_value))
+        if (is(found, name) && count++ == 0)
+            *value = its_value;
+    return count;
 }
 
 /* --- requests --- */
@@ -270,6 +292,7 @@ enum http_parse http_parse_request(const char *data, size_t length, struct http_
     if (head.content_length > HTTP_BODY_LIMIT)
         return bad(err, 413, "the body is longer than 1 MiB");
 
+    request->headers = head.headers;
     request->head_length = start + head_length;
     request->content_length = head.content_length > 0 ? (size_t)head.content_length : 0;
     request->keep_alive = request->chunks_understood && !head.close;

@@ -41,6 +41,13 @@ static void request(const char *data, size_t length)
     must(http_parse_request(data, used, &again, &used_again, NULL) == HTTP_DONE && used_again == used);
     must(http_parse_request(data, used - 1, &again, &used_again, NULL) == HTTP_MORE);
 
+    struct bytes headers = r.headers, its_name, its_value;
+    while (http_header_next(&headers, &its_name, &its_value)) {
+        must(its_name.length > 0 && inside(its_name, data, length) && inside(its_value, data, length));
+        must(!memchr(its_name.data, '\n', its_name.length) && (!its_value.length || !memchr(its_value.data, '\n', its_value.length)));
+    }
+    must(headers.length == 0);
+
     char *out = malloc(r.path.length + r.query.length + 1);
     must(http_unescape(r.path, false, out) <= r.path.length);
     must(!memchr(out, 0, http_unescape(r.path, false, out)));

@@ -47,6 +47,30 @@ static void takes_plain_requests(void **state)
     assert_int_equal(r.head_length, 2 + strlen("GET / HTTP/1.1\r\n" HOST "\r\n"));
 }
 
+static void shows_the_headers(void **state)
+{
+    (void)state;
+    struct http_request r;
+    struct err err;
+    struct bytes value, name;
+    assert_int_equal(parse("GET / HTTP/1.1\r\nhost:x:80\r\nAuthorization: \t a b:c \r\nEmpty:\r\nauthorization: other\r\n\r\n", &r, &err),
+                     HTTP_DONE);
+    assert_int_equal(http_header(&r, "Host", &value), 1);
+    assert_bytes(value, "x:80");
+    assert_int_equal(http_header(&r, "Authorization", &value), 2);
+    assert_bytes(value, "a b:c");
+    assert_int_equal(http_header(&r, "empty", &value), 1);
+    assert_bytes(value, "");
+    assert_int_equal(http_header(&r, "Auth", &value), 0);
+    struct bytes rest = r.headers;
+    int count = 0;
+    while (http_header_next(&rest, &name, &value))
+        count++;
+    assert_int_equal(count, 4);
+    assert_int_equal(parse("GET / HTTP/1.0\r\n\r\n", &r, &err), HTTP_DONE);
+    assert_int_equal(http_header(&r, "Host", &value), 0);
+}
+
 static void leaves_the_next_request_alone(void **state)
 {
     (void)state;
@@ -249,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_plain_requests),
+        cmocka_unit_test(shows_the_headers),
         cmocka_unit_test(leaves_the_next_request_alone),
         cmocka_unit_test(waits_for_the_rest),
         cmocka_unit_test(refuses_with_a_status_and_a_sentence),
