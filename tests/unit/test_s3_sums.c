@@ -18,7 +18,7 @@ static int make(void **state)
     (void)state;
     object = malloc(SIZE);
     for (int i = 0; i < SIZE; i++)
-        object[i] = (char)(i * 7919 >> 7);
+        object[i] = (char)((unsigned)i * 7919 >> 7);
     return 0;
 }
 
