@@ -9,6 +9,8 @@ PACKAGES_SPARK="java:openjdk-$(pinned java "" 2)-jre-headless python3:python3 pi
 PACKAGES_RUN='libnss-wrapper'
 PACKAGES_TEST='libcmocka-dev lua-busted lua-check shellcheck:shellcheck clang:clang clang-format:clang-format clang-tidy:clang-tidy
   libclang-rt-14-dev tini:tini unshare:util-linux ip:iproute2 curl:curl openssl:openssl python3:python3 procps strace:strace'
+# The wheels that dev.d/parts pins are for Debian's own Python, whichever python3 comes first in PATH.
+PACKAGES_PARTS='python3 pip3:python3-pip node:nodejs npm:npm setpriv:util-linux'
 PACKAGES_DOCKER='dockerd:docker.io docker:docker.io iptables:iptables debootstrap:debootstrap'
 PACKAGES_BENCH='tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 runsvdir:runit supervisord:supervisor python3:python3'
 

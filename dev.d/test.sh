@@ -3,7 +3,7 @@
 # Lane one holds what measures time or starts Spark; lane two compiles and fuzzes. Docker comes last, alone: it uses Spark's usual ports.
 # Each suite is one test program under dev.d/suite; all it said is kept in build/test-logs.
 
-TEST_LANE_ONE='lint unit native system spark spark-3.5'
+TEST_LANE_ONE='lint unit native system aws spark spark-3.5'
 TEST_LANE_TWO='clang tidy asan fuzz'
 TEST_LAST='docker'
 TEST_SOAK='spark-4.3 soak'
@@ -61,6 +61,7 @@ is_wanted() { case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac; }
 test_prepare() {
   packages="$PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST"
   case " $wanted " in *' spark'* | *' docker '* | *' soak '*) packages="$packages $PACKAGES_SPARK" ;; esac
+  if is_wanted aws; then packages="$packages $PACKAGES_PARTS"; fi
   if is_wanted docker && [ "$(id -u)" -eq 0 ]; then packages="$packages $PACKAGES_DOCKER"; fi
   need_packages "$packages"
   case $wanted in
@@ -77,12 +78,17 @@ test_prepare() {
     (spark_home "$version") >/dev/null || return 1
   done
 
-  # Nothing of the caller's own Spark may reach the tests, and no JVM may look for a cloud's metadata.
-  for name in $(env | sed -n 's/^\(SPARK_[A-Z_]*\|START_[A-Z_]*\|MASTER_URI\|PROFILE\|STATE_DIR\)=.*/\1/p'); do
+  if is_wanted aws; then test_parts || return 1; fi
+
+  # Nothing of the caller's own Spark or cloud may reach the tests, and no JVM may look for a cloud's metadata.
+  for name in $(env | sed -n 's/^\(SPARK_[A-Z_]*\|AWS_[A-Z0-9_]*\|START_[A-Z_]*\|MASTER_URI\|PROFILE\|STATE_DIR\)=.*/\1/p'); do
     [ "$name" = SPARK_HOME ] || unset "$name"
   done
   export AWS_EC2_METADATA_DISABLED=true CMOCKA_MESSAGE_OUTPUT=TAP
 }
+
+# Sets test_python and test_s3rver: where the real parts of the group aws are.
+test_parts() { test_python=$(parts_python tests) && test_s3rver=$(parts_s3rver); }
 
 # test_lane GROUPS: one after another, stoppable at any time.
 test_lane() {
@@ -142,6 +148,14 @@ group_lint() {
 group_unit() { run_folder build unit 120; }
 group_native() { run_folder build native 180; }
 group_system() { run_folder build system 300; }
+
+# Beside other people's servers and clients (tests/support/aws_parts.lua starts them).
+group_aws() {
+  AWS_PYTHON=$test_python S3RVER=$test_s3rver
+  export AWS_PYTHON S3RVER
+  run_folder build aws 300
+  unset AWS_PYTHON S3RVER
+}
 
 run_spark() {
   SPARK_HOME=$(spark_home "$2")
