@@ -5,7 +5,8 @@
 
 PACKAGES_BUILD='cc:gcc libc6-dev cmake:cmake ninja:ninja-build pkg-config:pkg-config liblua5.4-dev lua5.4:lua5.4 libxml2-dev
   libcurl4-openssl-dev libssl-dev libcjson-dev'
-PACKAGES_SPARK="java:openjdk-$(pinned java "" 2)-jre-headless python3:python3 pip3:python3-pip procps:procps"
+PACKAGES_SPARK="java:openjdk-$(pinned java "" 2)-jre-headless python3:python3 pip3:python3-pip procps:procps
+  mvn:maven"
 PACKAGES_RUN='libnss-wrapper'
 PACKAGES_TEST='libcmocka-dev lua-busted lua-check shellcheck:shellcheck clang:clang clang-format:clang-format clang-tidy:clang-tidy
   libclang-rt-14-dev tini:tini unshare:util-linux ip:iproute2 curl:curl openssl:openssl python3:python3 procps strace:strace'

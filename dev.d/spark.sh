@@ -2,7 +2,8 @@
 # dev.d/spark.sh - a Spark release in the cache, made of the sdist that the Python package index has.
 # The sdist holds deps/ (a SPARK_HOME without Python), lib/*.zip and pyspark/. In deps/ alone a Python job and
 # every worker look for python/lib in vain and end without a word of why, so the parts are laid out as a release is.
-# Invariant: CACHE/spark-VERSION exists only whole. It is made beside and renamed, one maker at a time (flock).
+# Invariant: CACHE/spark-VERSION exists only whole. It is made beside and renamed, one maker at a time (flock). A release that an older
+# checkout made gets the jars for s3:// where it is (jars.sh).
 
 # spark_home [VERSION]: prints the SPARK_HOME. Without VERSION the user's own SPARK_HOME wins.
 spark_home() {
@@ -16,12 +17,12 @@ spark_home() {
   [ -n "$spark_sum" ] || die "spark $spark_version: no checksum for it in dev.d/versions; it knows $(awk '$1 == "spark" { printf "%s%s", sep, $2; sep = ", " }' "$TOP/dev.d/versions")"
   spark_cache=$(cache_dir)
   spark_dir=$spark_cache/spark-$spark_version
-  if [ ! -d "$spark_dir" ]; then
+  if [ ! -d "$spark_dir" ] || ! jars_are_in "$spark_version" "$spark_dir"; then
     mkdir -p "$spark_cache" || die "$spark_cache: not writable; set XDG_CACHE_HOME to a directory that is"
     (
       flock -n 9 || { say "spark $spark_version: another run is fetching it, waiting"; flock 9; }
       # Another run may have made it while this one waited for the lock.
-      [ -d "$spark_dir" ] || spark_make
+      [ -d "$spark_dir" ] && jars_are_in "$spark_version" "$spark_dir" || spark_make
     ) 9>"$spark_cache/.spark-$spark_version.lock" || exit 1
   fi
   printf '%s\n' "$spark_dir"
@@ -33,12 +34,21 @@ spark_make() {
   # shellcheck disable=SC2064  # the name as it is now
   trap "rm -rf '$part'" EXIT
   trap 'exit 130' INT TERM HUP
-  mkdir "$part/tmp" "$part/release"
-  spark_download || die "spark $spark_version: not fetched, see above; ./dev spark tries again"
-  say "spark $spark_version: unpacking"
-  tar --no-same-owner -xzf "$part/pyspark-$spark_version.tar.gz" -C "$part/tmp" --strip-components=1 || exit 1
-  spark_lay_out "$part/tmp" "$part/release"
-  mv "$part/release" "$spark_dir" || exit 1
+  mkdir "$part/tmp" "$part/release" "$part/maven"
+  release=$spark_dir
+  if [ ! -d "$spark_dir" ]; then
+    release=$part/release
+    spark_download || die "spark $spark_version: not fetched, see above; ./dev spark tries again"
+    say "spark $spark_version: unpacking"
+    tar --no-same-owner -xzf "$part/pyspark-$spark_version.tar.gz" -C "$part/tmp" --strip-components=1 || exit 1
+    spark_lay_out "$part/tmp" "$release"
+  fi
+  if [ ! -f "$TOP/dev.d/jars-$spark_version" ]; then
+    say "spark $spark_version: there is no dev.d/jars-$spark_version (its companions are not published), so it comes without s3://"
+  elif ! jars_are_in "$spark_version" "$release"; then
+    jars_add "$spark_version" "$release" "$part/maven" || die "spark $spark_version: no jars for s3://, see above; ./dev spark tries again"
+  fi
+  [ "$release" = "$spark_dir" ] || mv "$release" "$spark_dir" || exit 1
   say "spark $spark_version: ready in $spark_dir"
 }
 
