@@ -124,6 +124,7 @@ end
 function node:__close()
   self:follow_no_more()
   if self.learning then self.learning:close() end              -- it ends while it waits for facts
+  if self.objects then self.objects:close() end
   if self.server then self.server:close() end
   if self.lock then self.lock:close() end                      -- last: until here nobody else may bind
 end
@@ -147,14 +148,38 @@ function node:decide(configured, followed, why)
     for name, value in pairs(followed.values) do known[name] = value end
     local wanted, faults = boot.compute(configured, followed.values)
     if not wanted then return nil, faults end
+    if wanted.fetch then self:with_versions(wanted.fetch) end
     local reconcile = require "appliance.reconcile"
     local states = {}
     for _, view in ipairs(self.supervise.list()) do states[view.name] = view end
-    local steps = reconcile.steps(self.plan or require("appliance.supervise").found(self:conf()), wanted, {
+    local steps = reconcile.steps(self.plan or require("appliance.supervise").found(self:conf(), self.state_dir), wanted, {
       states = states, causes = why and { why } or self.planned_for and reconcile.causes(self.planned_for, known),
     })
     return { wanted = wanted, steps = steps, facts = known }
   end)
+end
+
+--- What is known to have changed at its source is another object to the reconciler.
+function node:with_versions(fetch)
+  for name, object in pairs(fetch) do object.version = self.objects and self.objects:version(name, object.from) or nil end
+end
+
+--- At the start: what the plan fetches is there before anything else is done, or nothing is done.
+--- -> true | nil, faults
+function node:fetch_first(decision)
+  local steps = decision.steps
+  local count = 0
+  while steps[count + 1] and steps[count + 1].kind == "fetch" do count = count + 1 end
+  if count == 0 then return true end
+  self.state = count == 1 and "it fetches a file" or ("it fetches %d files"):format(count)
+  local errors, problems = apart("fetch", require("appliance.supervise").fetch, table.move(steps, 1, count, 1, {}), self.state_dir, true)
+  self.state = nil
+  if not errors then return nil, problems end
+  local faults = {}
+  for i = 1, count do faults[#faults + 1] = errors[steps[i].object] end
+  if faults[1] then return nil, faults end
+  table.move(steps, count + 1, #steps + count, 1)
+  return true
 end
 
 --- Where services find their configuration.
@@ -177,8 +202,12 @@ function node:carry_out(decision)
     for _, step in ipairs(decision.steps) do if step.kind == "start" then step.log = nil end end
   end
   self.planned_for = decision.facts
-  local failures = supervise.apply(decision.steps, self:conf())
+  local failures = supervise.apply(decision.steps, self:conf(), self.state_dir)
   self.plan = supervise.in_force(decision.wanted, failures, self.plan)
+  if self.plan.fetch or self.objects then
+    self.objects = self.objects or require("appliance.objects").new(self.state_dir, function() self:tell "facts" end)
+    self.objects:follow(self.plan.fetch or {}, failures)
+  end
   forget_planning()
   -- Its services may all be up before it is in force. Who follows the node has loaded this.
   local changes = package.loaded["appliance.control.changes"]
@@ -314,6 +343,8 @@ function boot.run()
   self:adopt(configured, followed)
   decision, faults, is_broken = self:decide(configured, followed)
   if not decision then return refuse(faults, is_broken and EXIT_BUG or EXIT_CONFIGURATION) end
+  ok, faults = self:fetch_first(decision)
+  if not ok then return refuse(faults, EXIT_NO_FACT) end
   ok, faults = self:carry_out(decision)
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
   ok, problem, code = self:serve()

@@ -1,7 +1,8 @@
 --- A plan: the files, objects and services a node should have. Plain data, computed by a profile, never the doing of it.
 --- A profile's `plan{...}` gives a draft; normalise() makes the plan of it that is printed, compared and carried out:
 ---   { profile =, files = { [name] = { format, text, mode, keys } }, services = { spec, ... }, notes = { "sentence", ... },
----     urls = { { name = "master page", url = "http://..." }, ... } }
+---     urls = { { name = "master page", url = "http://..." }, ... },
+---     fetch = { [name] = { from = "s3://...", sha256 =, mode =, watch = } }, nil when nothing is }
 --- A mistake in a draft is never fatal here: all of them come back at once, each with its service, field and cure.
 local failure = require "appliance.failure"
 
@@ -113,18 +114,19 @@ local function change_by_name(services, changes)
   return kept, missing
 end
 
-local FIELDS = { files = true, services = true, notes = true, urls = true }
+local FIELDS = { files = true, fetch = true, services = true, notes = true, urls = true }
 
---- plan { base..., files = {...}, services = {...}, notes = {...}, urls = {...} }: what a profile's plan function returns.
+--- plan { base..., files = {...}, fetch = {...}, services = {...}, notes = {...}, urls = {...} }: what a profile's plan function returns.
 --- A plan given first (`base` of a profile that extends another) is the ground: files are laid over its files key by key, a service of
 --- the same name replaces its, a service by name changes single fields of it, `false` takes a file or service away.
 function plan.plan(parts)
   if type(parts) ~= "table" then error(("plan needs a table { files =, services = }, got %s"):format(type(parts)), 2) end
-  local made = { files = {}, services = {}, notes = {}, urls = {}, unknown = {} }
+  local made = { files = {}, fetch = {}, services = {}, notes = {}, urls = {}, unknown = {} }
   for _, at in ipairs(positions(parts)) do
     local base = parts[at]
     if getmetatable(base) ~= draft then error("plan: only another plan may stand without a name, such as `base`", 2) end
     for name, file in pairs(base.files) do made.files[name] = file end
+    for name, object in pairs(base.fetch) do made.fetch[name] = object end
     lay_over(made.services, base.services)
     table.move(base.notes, 1, #base.notes, #made.notes + 1, made.notes)
     table.move(base.urls, 1, #base.urls, #made.urls + 1, made.urls)
@@ -137,6 +139,7 @@ function plan.plan(parts)
     end
     made.files[name] = file or nil
   end
+  for name, object in pairs(parts.fetch or {}) do made.fetch[name] = object or nil end
   lay_over(made.services, flatten(parts.services or {}, {}))
   made.services, made.missing = change_by_name(made.services, parts.services or {})
   table.move(parts.notes or {}, 1, #(parts.notes or {}), #made.notes + 1, made.notes)
@@ -206,14 +209,16 @@ function plan.normalise(made, context)
   local faults = {}
   local services = check.services(made, faults)
   check.files(made, faults)
+  local fetch = next(made.fetch) and require("appliance.plan.objects").check(made, faults) or nil
   local files = #faults == 0 and files_of(made, context, faults) or made.files
-  check.inputs(services, files, faults)
+  check.inputs(services, files, fetch or {}, faults)
   if #faults > 0 then
     table.sort(faults, function(a, b) return a.text < b.text end)
     for i, fault in ipairs(faults) do faults[i] = failure.new("invalid", "profile %s: %s", context.profile, fault.text) end
     return nil, faults
   end
-  return { profile = context.profile, files = files, services = services, notes = made.notes, urls = made.urls }
+  if fetch then require("appliance.plan.objects").claim(fetch, services) end
+  return { profile = context.profile, files = files, services = services, notes = made.notes, urls = made.urls, fetch = fetch }
 end
 
 --- What these show is for people: loaded when one asks.

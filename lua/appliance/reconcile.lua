@@ -34,8 +34,24 @@ local function plain(value)
   return table.concat(parts, " ")
 end
 
+--- Layers of configuration files (see boot.lua) are texts, which may hold secrets: whose changed is told, and no more.
+local function tell_layers(old, new, into)
+  local known = {}
+  for _, list in pairs(old) do
+    for _, layer in ipairs(list) do known[layer.origin] = layer.text end
+  end
+  for _, name in ipairs(sorted(new)) do
+    for _, layer in ipairs(new[name]) do
+      if known[layer.origin] ~= layer.text then into[#into + 1] = layer.origin .. (known[layer.origin] and " changed" or " is new") end
+      known[layer.origin] = nil
+    end
+  end
+  for _, origin in ipairs(sorted(known)) do into[#into + 1] = origin .. " is gone" end
+end
+
 local function tell(name, old, new, into)
   if same(old, new) then return end
+  if name:find "%.layers$" and type(old) == "table" and type(new) == "table" then return tell_layers(old, new, into) end
   if type(old) == "table" and type(new) == "table" and not is_list(old) and not is_list(new) then
     local fields = {}
     for field in pairs(old) do fields[field] = true end
@@ -109,6 +125,26 @@ local function write_step(name, old, new, change)
   return { kind = "write", file = name, text = new.text, mode = new.mode, log = log }
 end
 
+-- ---------------------------------------------------------------- what is fetched
+
+--- Steps for what is to be fetched, and what has gone. `file_changes`: what readers of each see differently.
+local function fetch_steps(current, wanted, file_changes, add)
+  local before, after = current.fetch or {}, wanted.fetch or {}
+  for _, name in ipairs(sorted(after)) do
+    local old, new = before[name], after[name]
+    if not old or old.from ~= new.from or old.sha256 ~= new.sha256 or old.version ~= new.version then
+      file_changes[name] = { name .. (old and " changed" or " is new") }
+      add { kind = "fetch", object = name, entry = new,
+            log = ("%s: fetched from %s"):format(name, require("appliance.fetch.address").shown(new.from)) }
+    elseif old.mode ~= new.mode then
+      add { kind = "fetch", object = name, entry = new }
+    end
+  end
+  for _, name in ipairs(sorted(before)) do
+    if not after[name] then add { kind = "drop", object = name, log = name .. ": removed, no longer in the plan" } end
+  end
+end
+
 -- ---------------------------------------------------------------- services
 
 --- What the process itself was started with. All else of a spec is about supervising it, and is no reason to end it.
@@ -176,7 +212,7 @@ local function change_service(old, new, file_changes, options, add)
 end
 
 --- Files are there before who reads them, and stay until nobody does.
-local ORDER = { "write", "declare", "stop", "restart", "start", "keep", "say", "remove" }
+local ORDER = { "fetch", "write", "declare", "stop", "restart", "start", "keep", "say", "remove", "drop" }
 
 local function by_name(services)
   local map = {}
@@ -202,6 +238,7 @@ end
 --- reconcile.steps(current, wanted [, { states = { [service] = view }, causes = { "masters are now ..." } }]) -> steps
 --- `current` is the plan in force, nil at the start (`files` may be those found on disk: { files = {...}, services = {} }).
 --- `states`: supervise.view of each service, or only its state's name. A step:
+---   { kind = "fetch", object = name, entry = the plan's }   { kind = "drop", object = name }
 ---   { kind = "write", file =, text =, mode = }   { kind = "remove", file = }
 ---   { kind = "declare", service =, spec = }      { kind = "start" | "restart" | "stop" | "keep", service = }
 --- a restart with the service's `inputs`,
@@ -215,6 +252,7 @@ function reconcile.steps(current, wanted, options)
   local function add(step) table.insert(lists[step.kind], step) end
 
   local file_changes = {}
+  if current.fetch or wanted.fetch then fetch_steps(current, wanted, file_changes, add) end
   for _, name in ipairs(sorted(wanted.files)) do
     local old, new = current.files[name], wanted.files[name]
     file_changes[name] = file_change(name, old, new)

@@ -65,7 +65,8 @@ local function make_plan(object, env, facts, layers)
   return plan.normalise(draft, { profile = object.name, layers = layers })
 end
 
---- simulate(profile, facts [, { settings = { NAME = "text" }, layers =, path = { directories } }]) -> node
+--- simulate(profile, facts [, { settings = { NAME = "text" }, layers =, path = { directories }, fetch_fails = { [name] = "why" } }])
+--- -> node
 function simulate.node(profile, facts, options)
   options = options or {}
   local object = load_profile(profile, options)
@@ -74,7 +75,8 @@ function simulate.node(profile, facts, options)
   local known, planned_with = copy(facts or {}), nil
   local running = services.new()
   local burst = settle.new(options.settle)
-  local node = { decisions = {}, steps = {}, log = running.log, services = running.by_name, files = {} }
+  local node = { decisions = {}, steps = {}, log = running.log, services = running.by_name, files = {}, fetched = {} }
+  local versions, unreachable = {}, copy(options.fetch_fails or {})
 
   --- The world a plan is carried out in: files in a table, services without processes.
   local world = {
@@ -83,6 +85,19 @@ function simulate.node(profile, facts, options)
     end,
     write = function(name, text) node.files[name] = text; return true end,
     remove_file = function(name) node.files[name] = nil; return true end,
+    fetch = function(steps)
+      local errors = {}
+      for _, step in ipairs(steps) do
+        local why = unreachable[step.object]
+        errors[step.object] = why and (why == true and "there is no such file" or why) or nil
+        if not why then
+          node.fetched[step.object] = step.entry.from
+          if planned_with and step.log then node.decisions[#node.decisions + 1] = step.log end
+        end
+      end
+      return errors
+    end,
+    drop = function(name) node.fetched[name] = nil; return true end,
     declare = function(spec) return running:declare(spec) end,
     remove = function(name) return running:remove(name) end,
     want = function(name, up) return running:want(name, up) end,
@@ -92,10 +107,17 @@ function simulate.node(profile, facts, options)
   local function compute()
     local wanted, problems = make_plan(object, env, copy(known), options.layers)
     if not wanted then return nil, problems end
+    for name, its in pairs(wanted.fetch or {}) do its.version = versions[name] end
     local causes = planned_with and reconcile.causes(planned_with, known)
     node.steps = reconcile.steps(node.plan, wanted, { states = running.by_name, causes = causes })
-    supervise.carry_out(node.steps, world)
-    node.plan, planned_with = wanted, copy(known)
+    local lacking = {}
+    local failures = supervise.carry_out(node.steps, world)
+    for _, failed in ipairs(failures) do
+      if failed.step.kind == "fetch" then lacking[#lacking + 1] = ("%s: %s"):format(failed.step.object, failed.err) end
+    end
+    if not planned_with and lacking[1] then return nil, lacking end      -- a real node ends with 69 then
+    for _, sentence in ipairs(lacking) do node.decisions[#node.decisions + 1] = "not fetched: " .. sentence end
+    node.plan, planned_with = supervise.in_force(wanted, failures, node.plan), copy(known)
     return true
   end
 
@@ -109,6 +131,15 @@ function simulate.node(profile, facts, options)
     known[name] = copy(value)
     burst:changed(running.now)
   end
+
+  --- What the plan fetches: another version is at its source (where the plan watches it); it can't be had from now on, or again.
+  function node.new_version(name)
+    local planned = node.plan.fetch and node.plan.fetch[name]
+    if not planned or not planned.watch then return end
+    versions[name] = (versions[name] or 0) + 1
+    burst:changed(running.now)
+  end
+  function node.fetch_fails(name, why) unreachable[name] = why end
 
   --- Lets time pass: timers fire in their order, changed facts take effect.
   function node.pass(seconds)

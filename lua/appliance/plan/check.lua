@@ -307,14 +307,14 @@ function check.services(made, faults)
   end
   for _, field in ipairs(made.unknown or {}) do
     faults[#faults + 1] = failure.new("invalid", "plan: %s is not known%s", field,
-      require("appliance.near").hint(field, { "files", "services", "notes", "urls" }))
+      require("appliance.near").hint(field, { "files", "fetch", "services", "notes", "urls" }))
   end
   needs(services, by_name, fault)
   cycles(services, by_name, fault)
   return services
 end
 
-local function file_name_fault(name)
+function check.file_name_fault(name)
   if type(name) ~= "string" or name == "" or name:find "%z" then return "a file needs a name" end
   if ("/" .. name .. "/"):find("/../", 1, true) then return 'may not hold ".."' end
   if name:sub(-1) == "/" then return "is a directory's name" end
@@ -323,7 +323,7 @@ end
 --- check.files(draft, faults): names and kinds; what the keys may hold is the merger's to say.
 function check.files(made, faults)
   for name, file in pairs(made.files) do
-    local problem = file_name_fault(name)
+    local problem = check.file_name_fault(name)
     if not problem and (type(file) ~= "table" or not file.format) then
       problem = "is " .. show(file) .. "; write properties {...}, xml {...} or text \"...\""
     end
@@ -346,13 +346,17 @@ function check.files(made, faults)
   end
 end
 
---- check.inputs(services, files, faults): a service is restarted for its inputs, so each must be a file of the plan.
-function check.inputs(services, files, faults)
+--- check.inputs(services, files, fetch, faults): a service is restarted for its inputs, so each must be a file of the plan, or one that it
+--- fetches.
+function check.inputs(services, files, fetch, faults)
   for _, service in ipairs(services) do
     for _, name in ipairs(service.inputs or {}) do
-      if not files[name] then
+      if not files[name] and not fetch[name] then
+        local known = {}
+        for other in pairs(files) do known[#known + 1] = other end
+        for other in pairs(fetch) do known[#known + 1] = other end
         faults[#faults + 1] = failure.new("invalid", "service %s: inputs: the plan has no file %s%s", service.name, name,
-          require("appliance.near").hint(name, pairs(files)))
+          require("appliance.near").hint(name, known))
       end
     end
   end

@@ -100,6 +100,10 @@ function show.redacted(plan)
     shown.files[name] = its
   end
   for i, service in ipairs(plan.services) do shown.services[i] = shown_service(service) end
+  if plan.fetch then
+    shown.fetch = {}
+    for name, object in pairs(plan.fetch) do shown.fetch[name] = require("appliance.plan.objects").shown(object) end
+  end
   return shown
 end
 
@@ -124,6 +128,7 @@ function show.describe(plan)
       for _, below in ipairs(its.shadowed or {}) do say("    hides %s  # %s", below.value, below.origin) end
     end
   end
+  if shown.fetch then require("appliance.plan.objects").describe(shown.fetch, say) end
   for _, service in ipairs(shown.services) do
     say("")
     say("service %s", service.name)
@@ -174,7 +179,7 @@ local function diff_env(entries, service, from, to)
 end
 
 --- What differs, as data: { files = { { file, key, kind, from, to, origin } }, services = { { service, field, kind, from, to } } };
---- an entry of the field "env" has the `name` of its variable.
+--- an entry of the field "env" has the `name` of its variable; fetch = { { object, field, kind, from, to } } where a plan fetches.
 --- `from` may be nil: nothing is there yet.
 function show.diff(from, to)
   from = from or { files = {}, services = {} }
@@ -207,7 +212,8 @@ function show.diff(from, to)
       end
     end
   end
-  return { files = files, services = services }
+  local fetch = (from.fetch or to.fetch) and require("appliance.plan.objects").diff(from.fetch, to.fetch) or nil
+  return { files = files, services = services, fetch = fetch and fetch[1] and fetch or nil }
 end
 
 local MARK = { added = "+", removed = "-", changed = "~" }
@@ -228,6 +234,7 @@ function show.diff_text(difference)
       say("%s %s: %s = %s  # %s", mark, entry.file, entry.key, entry.to or entry.from, entry.origin)
     end
   end
+  if difference.fetch then require("appliance.plan.objects").diff_text(difference.fetch, say, MARK) end
   for _, entry in ipairs(difference.services) do
     local mark = MARK[entry.kind]
     if not entry.field then

@@ -5,36 +5,94 @@
  *   answer.status, answer.headers["content-type"] (names in lower case), answer.body; answer.address, answer.seconds, answer.reused
  *   err.failure: why there is no answer, one word of http_failure_name (http.h); err.transient: worth another try
  *
- * Fields: method ("GET"), url (sent as it is), headers ({ name = value or list of values }), body (a string);
+ * Fields: method ("GET"), url (sent as it is), headers ({ name = value or list of values }), body (a string); to: the path of a file that is
+ * made anew (mode 0600) and takes the body of a 2xx instead of answer.body; answer.size says how long it is. After a failure a part of the
+ * body may lie there: it is the caller's to remove. Written to the page cache as it comes; see appliance.native.aws.digest for what follows.
  * in seconds: timeout (of all, default 60), connect_timeout (5), first_byte_timeout (30), stall_timeout (30, slower than stall_rate
- * bytes per second, 1); ceiling (bytes of the answer, 1 MiB), ca_file, no_proxy, fresh, expect_continue. */
+ * bytes per second, 1); ceiling (bytes of the answer, 1 MiB; with `to` no limit), ca_file, no_proxy, fresh, expect_continue. */
 #include "appliance/bind.h"
 #include "appliance/http.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define REQUEST  "appliance.http.request"
 #define HEADERS  "appliance.http.headers"
 #define SHUTDOWN "appliance.http.shutdown"
 
 enum { HEADERS_CEILING = 64 * 1024, CEILING_LIMIT = 256 * 1024 * 1024 };
+#define NO_LIMIT 0x1p62
 
 struct request {
     struct http_fetch fetch;
     struct wait wait;
+    struct sink {
+        int fd;           /* valid when `path` is set */
+        const char *path; /* NULL: the body is kept in memory. Lives on the stack of the call */
+        int64_t ceiling, size;
+        bool is_full, is_broken; /* why the body was stopped: above the ceiling, or `broken` */
+        int broken;              /* errno */
+    } sink;
 };
+
+static struct request *request_of(struct http_fetch *fetch)
+{
+    return (struct request *)(void *)((char *)fetch - offsetof(struct request, fetch));
+}
 
 static void done(struct http_fetch *fetch)
 {
-    wait_finish(&((struct request *)(void *)((char *)fetch - offsetof(struct request, fetch)))->wait);
+    wait_finish(&request_of(fetch)->wait);
+}
+
+static void sink_close(struct sink *sink)
+{
+    if (sink->path)
+        close(sink->fd);
+    sink->path = NULL;
 }
 
 static int request_close(lua_State *L)
 {
-    http_fetch_stop(&((struct request *)luaL_checkudata(L, 1, REQUEST))->fetch);
+    struct request *r = luaL_checkudata(L, 1, REQUEST);
+    http_fetch_stop(&r->fetch);
+    sink_close(&r->sink);
     return 0;
+}
+
+static bool sink_open(struct sink *sink, const char *path, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_errno(err, "create %s", path);
+    *sink = (struct sink){.fd = fd, .path = path, .ceiling = sink->ceiling};
+    return true;
+}
+
+static ssize_t push(struct http_fetch *fetch, const char *data, size_t length)
+{
+    struct sink *sink = &request_of(fetch)->sink;
+    if (sink->ceiling - sink->size < (int64_t)length || fetch->length > sink->ceiling) {
+        sink->is_full = true;
+        return HTTP_STOP;
+    }
+    for (size_t at = 0; at < length;) {
+        ssize_t count = write(sink->fd, data + at, length - at);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0) {
+            sink->is_broken = true;
+            sink->broken = count < 0 ? errno : EIO;
+            return HTTP_STOP;
+        }
+        at += (size_t)count;
+    }
+    sink->size += (int64_t)length;
+    return (ssize_t)length;
 }
 
 static int headers_close(lua_State *L)
@@ -86,7 +144,7 @@ static void check_headers(lua_State *L, int index, struct headers *headers)
     lua_pop(L, 1);
 }
 
-static struct http_spec check_spec(lua_State *L)
+static struct http_spec check_spec(lua_State *L, struct sink *sink)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct http_spec spec = HTTP_SPEC_DEFAULT;
@@ -103,10 +161,15 @@ static struct http_spec check_spec(lua_State *L)
     spec.no_proxy = bind_field_boolean(L, 1, "no_proxy", false);
     spec.fresh = bind_field_boolean(L, 1, "fresh", false);
     spec.expect_continue = bind_field_boolean(L, 1, "expect_continue", false);
-    double ceiling = bind_field_number(L, 1, "ceiling", (double)spec.ceiling);
-    if (!(ceiling >= 0 && ceiling <= CEILING_LIMIT))
-        luaL_error(L, "ceiling: 0 to 256 MiB");
-    spec.ceiling = (size_t)ceiling;
+    bool to_file = bind_field_string(L, 1, "to", NULL) != NULL;
+    double ceiling = bind_field_number(L, 1, "ceiling", to_file ? NO_LIMIT : (double)spec.ceiling);
+    if (!(ceiling >= 0 && ceiling <= (to_file ? NO_LIMIT : CEILING_LIMIT)))
+        luaL_error(L, to_file ? "ceiling: a number of bytes" : "ceiling: 0 to 256 MiB");
+    sink->ceiling = (int64_t)ceiling;
+    if (to_file)
+        spec.push = push;
+    else
+        spec.ceiling = (size_t)ceiling;
     if (bind_field_string(L, 1, "body", NULL)) {
         size_t length;
         lua_getfield(L, 1, "body");
@@ -144,20 +207,39 @@ static void push_headers(lua_State *L, const struct headers *headers)
     }
 }
 
+/* Whoever stopped the body knows better why than the request does. */
+static struct err why_it_failed(const struct request *r)
+{
+    struct err err = r->fetch.err;
+    if (r->sink.is_full)
+        err_set(&err, ERR_INVALID, "the answer is larger than the %lld bytes it may have", (long long)r->sink.ceiling);
+    if (r->sink.is_broken) {
+        errno = r->sink.broken;
+        err_errno(&err, "write %s", r->sink.path);
+    }
+    return err;
+}
+
 /* Stack: options, headers, request. */
 static int request_ended(lua_State *L, int status, lua_KContext context)
 {
     (void)status, (void)context;
-    const struct http_fetch *fetch = &((struct request *)luaL_checkudata(L, 3, REQUEST))->fetch;
+    struct request *r = luaL_checkudata(L, 3, REQUEST);
+    const struct http_fetch *fetch = &r->fetch;
     if (fetch->failure) {
-        bind_fail(L, &fetch->err);
+        struct err err = why_it_failed(r);
+        bind_fail(L, &err);
         lua_pushstring(L, http_failure_name(fetch->failure));
         lua_setfield(L, -2, "failure");
         lua_pushboolean(L, http_failure_is_transient(fetch->failure));
         lua_setfield(L, -2, "transient");
         return 2;
     }
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 7);
+    if (r->sink.path) {
+        lua_pushinteger(L, r->sink.size);
+        lua_setfield(L, -2, "size");
+    }
     lua_pushinteger(L, fetch->status);
     lua_setfield(L, -2, "status");
     push_headers(L, &fetch->headers);
@@ -175,7 +257,8 @@ static int request_ended(lua_State *L, int status, lua_KContext context)
 
 static int request(lua_State *L)
 {
-    struct http_spec spec = check_spec(L);
+    struct sink sink = {0};
+    struct http_spec spec = check_spec(L, &sink);
     struct loop *loop = bind_loop(L);
     lua_settop(L, 1);
     struct headers *headers = bind_op(L, sizeof *headers, HEADERS);
@@ -186,6 +269,10 @@ static int request(lua_State *L)
     lua_setiuservalue(L, 3, 1);
     spec.headers = headers;
     struct err err;
+    r->sink.ceiling = sink.ceiling;
+    lua_getfield(L, 1, "to"); /* stays on the stack: the table may change while we wait */
+    if (spec.push && !sink_open(&r->sink, lua_tostring(L, 4), &err))
+        return bind_fail(L, &err);
     if (!http_fetch_start(&r->fetch, loop, &spec, done, &err))
         return bind_fail(L, &err);
     return task_await(L, &r->wait, request_ended);

@@ -1,0 +1,67 @@
+--- The objects that a running plan has fetched: watched for changes at their source, and fetched again after a failure.
+--- Loaded by a plan that fetches something.
+local task = require "appliance.task"
+
+local objects = {}
+objects.__index = objects
+
+local RETRY <const> = 60                                       -- seconds until what could not be fetched is tried again
+
+--- objects.new(state_dir, tell): tell() when the plan should be carried out again.
+function objects.new(state_dir, tell) return setmetatable({ state_dir = state_dir, tell = tell, versions = {} }, objects) end
+
+--- The version that was seen at the source after the one the plan began with; nil while there was no such.
+function objects:version(name, from)
+  local seen = self.versions[name]
+  return seen and seen.from == from and seen.version or nil
+end
+
+local function changed(self, entry, version)
+  self.versions[entry.object] = { from = entry.from, version = version }
+  self.tell()
+end
+
+--- Which of them are watched, as one text: while that stays the same, so does who watches.
+local function watched(fetch, state_dir)
+  local path_of, record = require("appliance.plan.objects").path, require "appliance.fetch.record"
+  local list, marks = {}, {}
+  for name, object in pairs(fetch) do
+    if object.watch then
+      local known = record.read(state_dir, path_of(name, state_dir), object.from)
+      list[#list + 1] = { object = name, name = name, from = object.from, version = known and known.version }
+    end
+  end
+  table.sort(list, function(a, b) return a.object < b.object end)
+  for i, entry in ipairs(list) do marks[i] = entry.object .. "\n" .. entry.from end
+  return list, table.concat(marks, "\n")
+end
+
+--- A plan is in force, `failures` (supervise.carry_out's) aside.
+function objects:follow(fetch, failures)
+  local list, mark = watched(fetch, self.state_dir)
+  if mark ~= self.mark then
+    if self.watcher then self.watcher:cancel() end
+    self.mark = mark
+    self.watcher = list[1] and task.start("watch", function()
+      require("appliance.fetch").watch(list, function(entry, version) changed(self, entry, version) end)
+    end)
+  end
+  if self.retry then self.retry:cancel() end
+  self.retry = nil
+  for _, failed in ipairs(failures) do
+    if failed.step.kind == "fetch" then
+      self.retry = task.start("fetch again", function()
+        task.sleep(RETRY)
+        self.tell()
+      end)
+      break
+    end
+  end
+end
+
+function objects:close()
+  if self.watcher then self.watcher:cancel() end
+  if self.retry then self.retry:cancel() end
+end
+
+return objects
