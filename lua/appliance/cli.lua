@@ -18,6 +18,7 @@ local commands = {
   { "plan", "what would run, and where each value comes from" },
   { "check", "are settings and profile right?" },
   { "settings", "every setting there is" },
+  { "s3", "objects in S3: ls, cat, cp, mv, rm, sync, presign, stat" },
   { "client", "spark-submit, spark-sql, beeline ... on this node" },
   { "archive", "make the class data archive that Spark's JVMs start from" },
   { "lua", "run a Lua file with the core's modules" },

@@ -17,7 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RELOAD "appliance.reload"
+#define RELOAD    "appliance.reload"
+#define INTERRUPT "appliance.interrupt"
 
 enum { FLUSH_MS = 500 };
 
@@ -28,10 +29,16 @@ static struct {
     struct task *main;
     int reloads; /* SIGHUPs nobody has taken yet */
     struct reload *waiter;
+    struct interrupt *interruptee; /* a command that ends in its own way */
 } self = {.options = {.stop_timeout_ms = 8000, .watchdog_ms = 60000}};
 
 struct reload {
     struct wait wait;
+};
+
+struct interrupt {
+    struct wait wait;
+    int signal; /* 0: none came */
 };
 
 static void set_code(int code)
@@ -46,6 +53,17 @@ static void everything_stopped(void *unused)
 {
     (void)unused;
     self.ended = true;
+}
+
+/* Somebody wants a command to end. True: it knows how; the second time it is ended. */
+static bool tell_command(int signal)
+{
+    struct interrupt *i = self.interruptee;
+    if (!i || i->signal)
+        return false;
+    i->signal = signal;
+    wait_finish(&i->wait);
+    return true;
 }
 
 static void stop_services(void)
@@ -75,13 +93,14 @@ void program_signal(int signal)
                                                                                                                    : "SIGQUIT");
             set_code(EXIT_ASKED);
             stop_services(); /* a second call hurries */
-        } else {
+        } else if (!tell_command(signal)) {
             program_end(128 + signal);
         }
         break;
     case SIGHUP:
         if (!self.supervising) {
-            program_end(128 + signal);
+            if (!tell_command(signal))
+                program_end(128 + signal);
             break;
         }
         self.reloads = 1; /* two that come before anybody looked are one */
@@ -230,6 +249,31 @@ static int reload(lua_State *L)
     return task_await(L, &op->wait, reload_came);
 }
 
+static int interrupt_close(lua_State *L)
+{
+    if (self.interruptee == luaL_checkudata(L, 1, INTERRUPT))
+        self.interruptee = NULL;
+    return 0;
+}
+
+static int interrupt_came(lua_State *L, int status, lua_KContext context)
+{
+    (void)status, (void)context;
+    lua_pushinteger(L, ((struct interrupt *)luaL_checkudata(L, -1, INTERRUPT))->signal);
+    return 1;
+}
+
+/* program.interrupted() -> number of the signal: waits until somebody wants this command to end (SIGINT, SIGTERM, SIGQUIT, SIGHUP), which
+ * then has to end by itself. When this wait is over, or is given up, the next signal ends it as any other command. Not for a node. */
+static int interrupted(lua_State *L)
+{
+    if (self.interruptee)
+        return luaL_error(L, "somebody waits for the interruption already");
+    struct interrupt *op = bind_op(L, sizeof *op, INTERRUPT);
+    self.interruptee = op;
+    return task_await(L, &op->wait, interrupt_came);
+}
+
 /* Lets go of pages of code and constants: those that are still needed come back, from the page cache, as they are used. What only
  * the start ran is then nobody's. A debugger's breakpoints go, too: set them after this. */
 static int forget_code(struct dl_phdr_info *object, size_t size, void *unused)
@@ -260,9 +304,10 @@ int luaopen_appliance_core_program(lua_State *L);
 
 int luaopen_appliance_core_program(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"supervise", supervise}, {"watch", watch}, {"finish", finish},
-                                         {"reload", reload},       {"trim", trim},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"supervise", supervise},     {"watch", watch}, {"finish", finish}, {"reload", reload},
+                                         {"interrupted", interrupted}, {"trim", trim},   {NULL, NULL}};
     bind_type(L, RELOAD, reload_close, NULL);
+    bind_type(L, INTERRUPT, interrupt_close, NULL);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -1,15 +1,16 @@
 --- Options of a command: options.parse(words, known) -> options, rest | nil, sentence
 --- known = { json = "flag", bytes = "number", wait = "duration", profile = "text", follow = { "flag", short = "f" } }
---- (a duration comes as seconds)
+--- (a duration comes as seconds; { "list", into = "rules" } may be given often, and is a list of { name of the option, value } in the order
+--- in which they were said, that of several options when they go into one)
 --- `--name`, `--name value`, `--name=value`, `-f`, and `--` behind which nothing is an option. Options and words may be mixed.
 local options = {}
 
 local function index(known)
   local by_word = { ["--help"] = { name = "help", kind = "flag" }, ["-h"] = { name = "help", kind = "flag" } }
   for name, how in pairs(known) do
-    local kind, short = how, nil
-    if type(how) == "table" then kind, short = how[1], how.short end
-    local option = { name = name, kind = kind }
+    local kind, short, into = how, nil, name
+    if type(how) == "table" then kind, short, into = how[1], how.short, how.into or name end
+    local option = { name = name, kind = kind, into = into }
     by_word["--" .. name:gsub("_", "-")] = option
     if short then by_word["-" .. short] = option end
   end
@@ -57,7 +58,12 @@ function options.parse(words, known)
       end
       local value, problem = value_of(option, name or word, given, left)
       if value == nil then return nil, problem end
-      found[option.name] = value
+      if option.kind == "list" then
+        found[option.into] = found[option.into] or {}
+        table.insert(found[option.into], { option.name, value })
+      else
+        found[option.name] = value
+      end
     end
   end
   return found, rest

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+int aws_open_checksum(lua_State *L);
 int aws_open_digest(lua_State *L);
 int aws_open_http(lua_State *L);
 
@@ -15,6 +16,7 @@ int luaopen_appliance_native_aws(lua_State *L)
         const char *name;
         int (*open)(lua_State *);
     } parts[] = {
+        {"checksum", aws_open_checksum},
         {"digest", aws_open_digest},
         {"http", aws_open_http},
         {NULL, NULL},
