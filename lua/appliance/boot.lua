@@ -126,6 +126,7 @@ function node:__close()
   if self.learning then self.learning:close() end              -- it ends while it waits for facts
   if self.objects then self.objects:close() end
   if self.server then self.server:close() end
+  if self.broker then self.broker:close() end                  -- after the services: they may have had something to upload
   if self.lock then self.lock:close() end                      -- last: until here nobody else may bind
 end
 
@@ -202,11 +203,17 @@ function node:carry_out(decision)
     for _, step in ipairs(decision.steps) do if step.kind == "start" then step.log = nil end end
   end
   self.planned_for = decision.facts
-  local failures = supervise.apply(decision.steps, self:conf(), self.state_dir)
+  local credentials = self.broker
+  local failures = supervise.apply(decision.steps, self:conf(), self.state_dir,
+    credentials and function(spec) return credentials:environment(spec) end)
   self.plan = supervise.in_force(decision.wanted, failures, self.plan)
   if self.plan.fetch or self.objects then
     self.objects = self.objects or require("appliance.objects").new(self.state_dir, function() self:tell "facts" end)
     self.objects:follow(self.plan.fetch or {}, failures)
+  end
+  if credentials then
+    credentials:sweep(function(name) return self.supervise.view(name) end)
+    for _, note in ipairs(credentials:strangers(self.plan.services)) do log.warn(note) end
   end
   forget_planning()
   -- Its services may all be up before it is in force. Who follows the node has loaded this.
@@ -243,6 +250,7 @@ function node:reload()
   end
   self:adopt(configured, followed)
   log.level(configured.env.LOG_LEVEL)
+  if self.broker then self.broker:reload(configured.env) end
   local ok, err = program.supervise(options_of(configured.env))
   if not ok then log.error(("SIGHUP: %s"):format(err)) end
   ok, faults = self:carry_out(decision)
@@ -313,6 +321,19 @@ function node:serve()
   return nil, err, err.kind == "conflict" and EXIT_FAILURE or EXIT_CONFIGURATION
 end
 
+--- Where this node has credentials of AWS its services get them from us: see broker.lua. Nothing is asked of AWS here.
+--- -> true | nil, problem
+function node:serve_credentials(configured)
+  local env, environ = configured.env, configured.environ
+  local is_wanted = require("appliance.broker.signs").call_for_broker(env, environ, file)
+  package.loaded["appliance.broker.signs"] = nil               -- nobody asks a second time
+  if not is_wanted then return true end
+  local err
+  self.broker, err = require("appliance.broker").start { env = env, state_dir = self.state_dir, environ = environ }
+  if self.broker then return true end
+  return nil, ("credentials broker: %s; services would have no credentials (CREDENTIALS_BROKER=false does without)"):format(tostring(err))
+end
+
 --- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.
 local function watch_over_loading()
   local types = require "appliance.settings.types"
@@ -345,6 +366,8 @@ function boot.run()
   if not decision then return refuse(faults, is_broken and EXIT_BUG or EXIT_CONFIGURATION) end
   ok, faults = self:fetch_first(decision)
   if not ok then return refuse(faults, EXIT_NO_FACT) end
+  ok, problem = self:serve_credentials(configured)
+  if not ok then return refuse({ problem }, EXIT_CONFIGURATION) end
   ok, faults = self:carry_out(decision)
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
   ok, problem, code = self:serve()

@@ -14,6 +14,7 @@
 --- GET  /services/NAME                 JSON, as in status
 --- POST /services/NAME/start|stop|restart[?follow=1]   followed: one line of JSON a change, until it is settled
 --- GET  /logs/NAME[?bytes=N][&follow=1]   text
+--- GET  /credentials                       JSON: who gets which role's credentials; POST: a job's environment (control/credentials.lua)
 local control = {}
 
 --- Module and methods by the first word of a path. "health" is here.
@@ -22,6 +23,7 @@ local routes = {
   plan = { GET = "appliance.control.plan", POST = "appliance.control.plan" },
   services = { GET = "appliance.control.services", POST = "appliance.control.services" },
   logs = { GET = "appliance.control.logs" },
+  credentials = { GET = "appliance.control.credentials", POST = "appliance.control.credentials" },
 }
 
 local function unescape(text)
@@ -103,6 +105,8 @@ POST /plan/diff
 GET  /services/NAME
 POST /services/NAME/start|stop|restart[?follow=1]
 GET  /logs/NAME[?bytes=N][&follow=1]
+GET  /credentials
+POST /credentials
 ]]
 end
 

@@ -159,7 +159,8 @@ function supervise.fetch(steps, state_dir, at_start)
 end
 
 --- The real world: files below the conf directory (or absolute), what is fetched below STATE_DIR, services under the program's supervisor.
-function supervise.world(directory, state_dir)
+--- environment(spec) -> env | nil, err, when given: what a service is started with instead of its env, which no plan shows (broker.lua).
+function supervise.world(directory, state_dir, environment)
   local file = require "appliance.core.file"
   local log = require "appliance.core.log"
   local core = require "appliance.core.supervise"
@@ -185,6 +186,14 @@ function supervise.world(directory, state_dir)
       return removed or err.kind == "missing", err
     end,
     declare = function(spec)
+      if environment then
+        local env, err = environment(spec)
+        if not env then return nil, err end
+        local whole = {}
+        for field, value in pairs(spec) do whole[field] = value end
+        whole.env = env
+        spec = whole
+      end
       -- It raises on a spec that makes no sense here, such as a user who does not exist: for a node at work that is a failure like others.
       local is_sound, declared, problem = pcall(core.declare, spec)
       if not is_sound then return nil, declared end
@@ -196,9 +205,9 @@ function supervise.world(directory, state_dir)
   }
 end
 
---- supervise.apply(steps, directory, state_dir) -> failures, each of them logged.
-function supervise.apply(steps, directory, state_dir)
-  local failures = supervise.carry_out(steps, supervise.world(directory, state_dir))
+--- supervise.apply(steps, directory, state_dir [, environment]) -> failures, each of them logged.
+function supervise.apply(steps, directory, state_dir, environment)
+  local failures = supervise.carry_out(steps, supervise.world(directory, state_dir, environment))
   for _, failed in ipairs(failures) do
     require("appliance.core.log").error(("%s: not carried out: %s"):format(failed.step.service or failed.step.file or failed.step.object,
       tostring(failed.err)))

@@ -334,7 +334,10 @@ static int start_handler(lua_State *L)
 
     const struct http_request *http = control_request(r->client);
     char name[48];
-    snprintf(name, sizeof name, "%.*s %.*s", (int)http->method.length, http->method.data, (int)http->path.length, http->path.data);
+    if (control_port(s->control)) /* a path there may be a secret, and this name is for the log */
+        snprintf(name, sizeof name, "%s", s->name);
+    else
+        snprintf(name, sizeof name, "%.*s %.*s", (int)http->method.length, http->method.data, (int)http->path.length, http->path.data);
     r->task = task_start(L, 2, name);
     return 0;
 }

@@ -30,7 +30,8 @@ local function boot(shape)
     end },
     ["appliance.core.log"] = { info = say, warn = say, error = say, level = function() end },
     ["appliance.core.host"] = { uid = function() return 0 end,
-      environ = function() return { STATE_DIR = node.folder, FACTS_TIMEOUT = node.timeout or "60s" } end },
+      environ = function() return { STATE_DIR = node.folder, FACTS_TIMEOUT = node.timeout or "60s",
+        CREDENTIALS_BROKER = "false" } end },
     ["appliance.profile"] = { load = function()
       node.loads = node.loads + 1
       local made, faults = shape(node)

@@ -16,6 +16,7 @@ docs.groups = {
     "SPARK_SSL_KEY_PASSWORD", "SPARK_SSL_TRUSTSTORE_FILE", "SPARK_SSL_TRUSTSTORE_PASSWORD", "SPARK_SSL_NEED_CLIENT_AUTH",
       "SPARK_SSL_PROTOCOL",
     "SPARK_WEBUI_SSL_PORT", "TOKENINFO_URL", "AUTH_URL", "OAUTH2_SCOPE" },
+  { "Credentials of AWS", "CREDENTIALS_BROKER", "ROLE_MAPPING", "BROKER_PORT", "BROKER_TOKEN" },
   { "Spark and Java", "SPARK_HOME", "JAVA_HOME", "WORKER_DIR", "LOCAL_DIRS", "RECOVERY", "CLASS_ARCHIVES", "SPARK_METRICS_ENABLED",
     "SPARK_DAEMON_JAVA_OPTS", "SPARK_MASTER_OPTS", "SPARK_WORKER_OPTS", "SPARK_EXTRA_CLASSPATH", "SPARK_DIST_CLASSPATH",
       "SPARK_DAEMON_CLASSPATH",
@@ -43,6 +44,13 @@ docs.settings = {
   STOP_TIMEOUT = "All of a stop must fit into this; docker stop kills after 10 s unless told otherwise.",
   WATCHDOG = "If the supervisor itself makes no progress for so long, it ends with 70 so that it is replaced. 0: never.",
   FACTS_TIMEOUT = "How long the start waits for what the profile must learn from the world; then exit 69.",
+  CREDENTIALS_BROKER = "Serve the credentials of this node to its services on 127.0.0.1, so that no key is in their environment "
+    .. "(docs/credentials.md). auto: where there is a source of credentials.",
+  ROLE_MAPPING = "Which role a service, a user or a job's label gets instead of the node's own: "
+    .. "`service:thriftserver=arn:aws:iam::123456789012:role/sql, label:etl=arn:...`, or EMRFS's JSON (RoleMappings).",
+  BROKER_PORT = "The broker's port on 127.0.0.1. 0: the kernel chooses.",
+  BROKER_TOKEN = "Must clients of the broker send the token beside the path nobody can guess? auto: all but version 1 of the Java SDK, "
+    .. "which can't; required; optional: the path is enough.",
   UNKNOWN_SETTINGS = "What a variable that looks like a misspelt setting leads to: no start, a line in the log, or nothing.",
 
   -- what runs

@@ -190,6 +190,34 @@ function client.prepare(tool, words, seen, environ, read)
   return { command = command, environment = environment }
 end
 
+--- What a job says of itself to ROLE_MAPPING: a label (--conf spark.appliance.role-label, else JOB_LABEL) and the user it works for.
+--- Claims both, not proofs: whoever may start jobs here may say anything (docs/credentials.md). -> { label =, user = }
+function client.claims(tool, words, environ)
+  local found = client.parse(words, tool ~= "spark-submit")
+  local function given(text) return text and text:find "%S" and text or nil end
+  local proxy
+  for i, word in ipairs(found.options) do
+    if word == "--proxy-user" then proxy = found.options[i + 1] end
+  end
+  return { label = given(found.conf["spark.appliance.role-label"]) or given(environ.JOB_LABEL),
+           user = given(proxy) or given(environ.HADOOP_USER_NAME) or given(environ.SPARK_USER) }
+end
+
+--- What the node says should change in our environment, so that the job finds its credentials: { NAME = text or false }.
+--- A node that serves none, or is not there, changes nothing; but a role that was asked for must be had. -> changes | nil, err
+function client.credentials(claims, environ, ask)
+  local json = require "appliance.json"
+  local body = { label = claims.label, user = claims.user, environ = {} }
+  for name, value in pairs(environ) do
+    if name:find "^AWS_" then body.environ[name] = value end
+  end
+  local answer, err = ask { method = "POST", path = "/credentials", body = json.encode(body), timeout = 10 }
+  if answer and answer.status == 200 then return (json.decode(answer.body) or {}).environment or {} end
+  if not claims.label and (not answer or answer.status == 404) then return {} end
+  local why = answer and answer.body:gsub("%s+$", "") or tostring(err)
+  return nil, failure.new("denied", "no credentials%s: %s", claims.label and " for the label " .. claims.label or "", why)
+end
+
 --- Becomes the tool. Returns nil, err when it could not.
 function client.run(tool, words, state_dir)
   local file = require "appliance.core.file"
@@ -204,6 +232,13 @@ function client.run(tool, words, state_dir)
   local prepared
   prepared, err = client.prepare(tool, words, require("appliance.json").decode(text), environ, file.read)
   if not prepared then return nil, err end
+  local changes
+  changes, err = client.credentials(client.claims(tool, words, environ), environ, function(call)
+    call.unix = state_dir .. "/control.sock"
+    return require("appliance.client").request(call)
+  end)
+  if not changes then return nil, err end
+  for name, value in pairs(changes) do host.setenv(name, value or nil) end
   for name, value in pairs(prepared.environment) do
     -- What a person set for this one call stays: SPARK_CONF_DIR aside, which decides what "the node's own configuration" is.
     if name == "SPARK_CONF_DIR" or environ[name] == nil or environ[name] == "" or name == "SPARK_HOME" then host.setenv(name, value) end
