@@ -73,7 +73,8 @@ describe("the environment of a service", function()
 
   it("gets the broker's two variables, and none of our keys", function()
     local own = { AWS_ACCESS_KEY_ID = "AKIA", AWS_SECRET_ACCESS_KEY = "s", AWS_SESSION_TOKEN = "t", AWS_PROFILE = "p",
-      AWS_REGION = "eu-west-1", AWS_CONTAINER_CREDENTIALS_RELATIVE_URI = "/v2/x", AWS_CONTAINER_AUTHORIZATION_TOKEN = "ours", AWS_ENDPOINT_URL = "http://e" }
+      AWS_REGION = "eu-west-1",
+      AWS_CONTAINER_CREDENTIALS_RELATIVE_URI = "/v2/x", AWS_CONTAINER_AUTHORIZATION_TOKEN = "ours", AWS_ENDPOINT_URL = "http://e" }
     local given = { PATH = "/bin" }
     for name, value in pairs(own) do given[name] = value end
     assert.same({
