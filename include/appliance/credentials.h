@@ -10,10 +10,10 @@
 #define APPLIANCE_CREDENTIALS_H
 
 #include "appliance/credentials_keys.h"
+#include "appliance/imds.h"
 #include "appliance/loop.h"
 
 struct credentials_store;
-struct imds;
 
 /* Borrowed as long as the store lives. */
 struct credentials_spec {
@@ -61,13 +61,13 @@ struct credentials_region {
     void (*done)(struct credentials_region *);
     char region[64]; /* "": see err */
     struct err err;
-    /* the rest is the store's */
-    struct credentials_store *store;
+    /* the rest is its own */
+    struct credentials_world *world;
     struct credentials_region *next;
-    bool settled;
+    struct imds_get get;
+    struct timer soon;
 };
-bool credentials_region_start(struct credentials_region *, struct credentials_store *, void (*done)(struct credentials_region *),
-                              struct err *);
+void credentials_region_start(struct credentials_region *, struct credentials_store *, void (*done)(struct credentials_region *));
 void credentials_region_stop(struct credentials_region *);
 
 #endif

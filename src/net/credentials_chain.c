@@ -145,7 +145,7 @@ static enum credentials_answer look_imds(struct looking *l)
     if (l->chain->imds.disabled)
         return unset(l, "switched off by AWS_EC2_METADATA_DISABLED");
     if (l->given->not_ec2 && !has_endpoint(l))
-        return unset(l, "this machine is no EC2 instance");
+        return unset(l, "this machine is no EC2 instance by its DMI (if it is, set AWS_EC2_METADATA_SERVICE_ENDPOINT)");
     l->recipe = (struct credentials_recipe){.base = RECIPE_IMDS, .expires_wall_ms = CREDENTIALS_NEVER};
     return ready(l, "the role of this instance, from %s", l->chain->imds.endpoint);
 }
