@@ -17,7 +17,7 @@ struct credentials_store;
 
 /* Borrowed as long as the store lives. */
 struct credentials_spec {
-    char *const *environment; /* environ, or the like */
+    char *const *environment; /* as of environ(7); NULL: environ, as it is at each look */
     bool not_ec2;             /* !aws_host_is_ec2(): then the instance's metadata are only asked when their endpoint is configured */
     const char *ca_file;      /* for https; NULL: AWS_CA_BUNDLE, the profile's ca_bundle, else the system's */
 };
@@ -32,8 +32,8 @@ struct credentials_ask { /* zeroed = not asking */
     const char *source;      /* when ok: credentials_source_name of the chain's source, or "assumed role" */
     uint64_t generation;     /* for credentials_refused */
     bool ok;
-    bool extended;           /* their end is put off because their source gives no newer ones: the service decides */
-    struct err err;          /* unless ok */
+    bool extended;  /* their end is put off because their source gives no newer ones: the service decides */
+    struct err err; /* unless ok */
     /* the rest is the store's */
     struct credentials_store *store;
     struct credentials_slot *slot;
@@ -52,6 +52,13 @@ const struct credentials *credentials_held(struct credentials_store *, const cha
 /* The service said ExpiredToken or InvalidToken to keys of that generation. True: asking again is worth it (and will wait for newer ones).
  * False: these were just fetched for the same reason, so the refusal stands. */
 bool credentials_refused(struct credentials_store *, const char *role_arn, uint64_t generation);
+
+/* Whether anybody waits for an answer: closing it would leave them waiting. */
+bool credentials_is_asked(const struct credentials_store *);
+
+/* The chain as it is configured now (credentials_look.h): no I/O but the shared files. On the heap, for credentials_look_free. NULL: no
+ * memory. */
+struct credentials_look *credentials_look_now(struct credentials_store *, struct err *);
 
 /* The instance's metadata service, as the settings of the store say (imds.h): its token is shared with the chain. Never NULL. */
 struct imds *credentials_imds(struct credentials_store *);

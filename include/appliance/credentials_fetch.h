@@ -12,10 +12,10 @@ struct credentials_fetch { /* zeroed = stopped */
     void (*done)(struct credentials_fetch *);
     void *owner; /* for `done` */
     bool ok;
-    struct credentials keys;     /* when ok; may be taken over */
-    bool keeps_expired;          /* straight from the instance's metadata: static stability */
+    struct credentials keys; /* when ok; may be taken over */
+    bool keeps_expired;      /* straight from the instance's metadata: static stability */
     enum credentials_source source;
-    struct err err;              /* unless ok */
+    struct err err; /* unless ok */
     /* the rest is its own */
     struct credentials_world *world;
     struct credentials_look *look;

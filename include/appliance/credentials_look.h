@@ -18,7 +18,8 @@ struct credentials_look {
 
 /* Some 15 KiB: on the heap. The environment must outlive it. */
 void credentials_look(struct credentials_look *, char *const *environment, bool not_ec2);
-void credentials_look_end(struct credentials_look *); /* wipes what the files held; harmless twice */
+void credentials_look_end(struct credentials_look *);  /* wipes what the files held; harmless twice */
+void credentials_look_free(struct credentials_look *); /* the same, of one on the heap; NULL is fine */
 
 /* AWS_REGION, AWS_DEFAULT_REGION, the profile's region; NULL: none says it. Blanks around it are still there. */
 const char *credentials_look_region(const struct credentials_look *);

@@ -34,8 +34,8 @@ struct credentials_process { /* zeroed = stopped */
 
 /* `name` ("profile dev: its credential_process") must live until the stop. False: it could not be started. `done` is called in the loop,
  * never from within this call. */
-bool credentials_process_start(struct credentials_process *, struct loop *, const char *name, const char *command,
-                               char *const *environment, int64_t limit_ms, void (*done)(struct credentials_process *), struct err *);
+bool credentials_process_start(struct credentials_process *, struct loop *, const char *name, const char *command, char *const *environment,
+                               int64_t limit_ms, void (*done)(struct credentials_process *), struct err *);
 void credentials_process_stop(struct credentials_process *); /* kills what still runs; fine when stopped */
 
 #endif

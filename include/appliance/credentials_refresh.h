@@ -50,8 +50,9 @@ struct refresh_step refresh_timed(struct credentials_refresh *, int64_t now_ms, 
 int64_t refresh_due(const struct credentials_refresh *);
 
 /* The fetch brought credentials that end at `expires_ms`. USE: take them in place of the held ones. FAILED: their time is over and this
- * source may not extend it, so keep what was held; it counts as a failure. */
-struct refresh_step refresh_fetched(struct credentials_refresh *, int64_t now_ms, int64_t expires_ms, uint32_t random);
+ * source may not extend it, so keep what was held; it counts as a failure. `same`: they are the very ones that are held, for the source has
+ * no newer ones. */
+struct refresh_step refresh_fetched(struct credentials_refresh *, int64_t now_ms, int64_t expires_ms, bool same, uint32_t random);
 /* It failed. `lasting`: the source said no, and asking soon is of no use. */
 struct refresh_step refresh_failed(struct credentials_refresh *, int64_t now_ms, bool lasting, uint32_t random);
 void refresh_cancelled(struct credentials_refresh *); /* it was given up; counts as nothing */

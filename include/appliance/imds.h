@@ -19,10 +19,10 @@ void imds_configure(struct imds *, const struct imds_settings *, const char *for
 struct imds_get { /* zeroed = stopped */
     void (*done)(struct imds_get *);
     bool ok;
-    struct err err;               /* unless ok, in words for people. MISSING with code 404: there is no such path, which may be an answer */
-    struct buf text;              /* of a path */
-    struct credentials keys;      /* of credentials; may be taken over */
-    char role[IMDS_ROLE_SIZE];    /* whose they are */
+    struct err err;            /* unless ok, in words for people. MISSING with code 404: there is no such path, which may be an answer */
+    struct buf text;           /* of a path */
+    struct credentials keys;   /* of credentials; may be taken over */
+    char role[IMDS_ROLE_SIZE]; /* whose they are */
     /* the rest is its own */
     struct imds *imds;
     struct imds_get *next;

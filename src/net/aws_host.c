@@ -17,10 +17,8 @@ static const struct sign {
     bool whole; /* else: begins so */
     const char *text;
 } signs[] = {
-    {"/sys/class/dmi/id/sys_vendor", true, "Amazon EC2"},
-    {"/sys/class/dmi/id/board_asset_tag", false, "i-"},
-    {"/sys/class/dmi/id/product_uuid", false, "ec2"},
-    {"/sys/hypervisor/uuid", false, "ec2"},
+    {"/sys/class/dmi/id/sys_vendor", true, "Amazon EC2"},  {"/sys/class/dmi/id/board_asset_tag", false, "i-"},
+    {"/sys/class/dmi/id/product_uuid", false, "ec2"},      {"/sys/hypervisor/uuid", false, "ec2"},
     {"/sys/class/dmi/id/bios_vendor", true, "Amazon EC2"},
 };
 

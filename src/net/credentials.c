@@ -40,11 +40,12 @@ struct credentials_store {
     struct credentials_ask *asks;   /* under way, the oldest first */
     struct timer settled;
     int roles;
+    int64_t ahead_ms; /* of the clocks: for tests, which can't wait for half a life */
 };
 
-static int64_t now_ms(void)
+static int64_t now_ms(const struct credentials_slot *slot)
 {
-    return clock_boot_ns() / NS_PER_MS;
+    return clock_boot_ns() / NS_PER_MS + slot->store->ahead_ms;
 }
 
 static const char *name_of(const struct credentials_slot *slot)
@@ -54,16 +55,21 @@ static const char *name_of(const struct credentials_slot *slot)
 
 /* --- time: what sources tell is wall time, what refresh reckons with is not --- */
 
-static int64_t boot_of(int64_t wall_ms)
+static int64_t wall_ms(const struct credentials_slot *slot)
 {
-    return wall_ms == CREDENTIALS_NEVER ? REFRESH_NEVER : now_ms() + (wall_ms - clock_wall_ms());
+    return clock_wall_ms() + slot->store->ahead_ms;
+}
+
+static int64_t boot_of(const struct credentials_slot *slot, int64_t wall)
+{
+    return wall == CREDENTIALS_NEVER ? REFRESH_NEVER : now_ms(slot) + (wall - wall_ms(slot));
 }
 
 /* An end that was put off must be seen by those who get the keys. */
 static void show_end(struct credentials_slot *slot)
 {
     if (slot->refresh.extended)
-        slot->keys.expires_wall_ms = clock_wall_ms() + (slot->refresh.expires_ms - now_ms());
+        slot->keys.expires_wall_ms = wall_ms(slot) + (slot->refresh.expires_ms - now_ms(slot));
 }
 
 /* --- answers --- */
@@ -161,7 +167,7 @@ static void failed(struct credentials_slot *slot, const struct err *why)
 {
     slot->failure = *why;
     end_fetch(slot);
-    struct refresh_step step = refresh_failed(&slot->refresh, now_ms(), is_lasting(&slot->failure), credentials_dice());
+    struct refresh_step step = refresh_failed(&slot->refresh, now_ms(slot), is_lasting(&slot->failure), credentials_dice());
     if (step.extended)
         warn_extended(slot);
     if (step.answer == REFRESH_FAILED) {
@@ -175,12 +181,19 @@ static void failed(struct credentials_slot *slot, const struct err *why)
     arm(slot);
 }
 
+static bool is_same(const struct credentials_slot *slot, const struct credentials *keys)
+{
+    const char *held = slot->keys.session_token ? slot->keys.session_token : "", *came = keys->session_token ? keys->session_token : "";
+    return slot->refresh.held && strcmp(slot->keys.access_key_id, keys->access_key_id) == 0 &&
+           strcmp(slot->keys.secret_access_key, keys->secret_access_key) == 0 && strcmp(held, came) == 0;
+}
+
 static void fetched(struct credentials_slot *slot, struct credentials *keys, const char *source, bool keeps_expired)
 {
     int64_t end = keys->expires_wall_ms;
     slot->refresh.keeps_expired = keeps_expired;
     uint64_t generation = slot->refresh.generation;
-    struct refresh_step step = refresh_fetched(&slot->refresh, now_ms(), boot_of(end), credentials_dice());
+    struct refresh_step step = refresh_fetched(&slot->refresh, now_ms(slot), boot_of(slot, end), is_same(slot, keys), credentials_dice());
     if (step.answer == REFRESH_FAILED) {
         char until[AWS_DATE_ISO_SIZE];
         aws_date_iso(until, end);
@@ -219,8 +232,7 @@ static void chain_done(struct credentials_fetch *fetch)
 
 static void exchanged(struct credentials_exchange *exchange)
 {
-    struct credentials_slot *slot =
-        (struct credentials_slot *)(void *)((char *)exchange - offsetof(struct credentials_slot, exchange));
+    struct credentials_slot *slot = (struct credentials_slot *)(void *)((char *)exchange - offsetof(struct credentials_slot, exchange));
     if (exchange->ok) {
         fetched(slot, &exchange->keys, "assumed role", false);
     } else if (exchange->expired && !slot->once_more && credentials_refused(slot->store, NULL, slot->base.generation)) {
@@ -264,10 +276,10 @@ static void begin_fetch(struct credentials_slot *slot)
 static void is_due(struct timer *timer)
 {
     struct credentials_slot *slot = (struct credentials_slot *)(void *)((char *)timer - offsetof(struct credentials_slot, due));
-    bool is_time = now_ms() >= refresh_due(&slot->refresh);
+    bool is_time = now_ms(slot) >= refresh_due(&slot->refresh);
     if (slot->role_arn && is_time && slot->idle++ >= IDLE_LIVES)
         return; /* nobody has asked for long: whoever does begins anew */
-    struct refresh_step step = refresh_timed(&slot->refresh, now_ms(), credentials_dice());
+    struct refresh_step step = refresh_timed(&slot->refresh, now_ms(slot), credentials_dice());
     if (step.extended)
         warn_extended(slot);
     if (step.fetch)
@@ -283,7 +295,7 @@ static void arm(struct credentials_slot *slot)
     timer_stop(&slot->due);
     if (due == REFRESH_NEVER || !slot->refresh.held)
         return; /* with nothing held, the next who asks begins */
-    int64_t delay = due - now_ms();
+    int64_t delay = due - now_ms(slot);
     delay = delay < LEAST_MS ? LEAST_MS : delay < LONGEST_MS ? delay : LONGEST_MS;
     timer_start(&slot->due, slot->store->world.loop, delay, is_due);
 }
@@ -377,7 +389,7 @@ static struct credentials_slot *find_or_make(struct credentials_store *store, co
 static enum refresh_answer look_at(struct credentials_slot *slot)
 {
     slot->idle = 0;
-    struct refresh_step step = refresh_asked(&slot->refresh, now_ms(), credentials_dice());
+    struct refresh_step step = refresh_asked(&slot->refresh, now_ms(slot), credentials_dice());
     if (step.extended)
         warn_extended(slot);
     if (step.fetch)
@@ -436,15 +448,23 @@ const struct credentials *credentials_held(struct credentials_store *store, cons
 bool credentials_refused(struct credentials_store *store, const char *role_arn, uint64_t generation)
 {
     struct credentials_slot *slot = find(store, role_arn);
-    return !slot || refresh_rejected(&slot->refresh, generation, now_ms());
+    return !slot || refresh_rejected(&slot->refresh, generation, now_ms(slot));
+}
+
+bool credentials_is_asked(const struct credentials_store *store)
+{
+    return store->asks || store->world.regions;
+}
+
+struct credentials_look *credentials_look_now(struct credentials_store *store, struct err *err)
+{
+    return credentials_world_look(&store->world, err);
 }
 
 struct imds *credentials_imds(struct credentials_store *store)
 {
     struct credentials_look *look = credentials_world_look(&store->world, NULL);
-    if (look)
-        credentials_look_end(look);
-    free(look);
+    credentials_look_free(look);
     return store->world.imds;
 }
 
@@ -454,6 +474,13 @@ void credentials_region_start(struct credentials_region *ask, struct credentials
 }
 
 /* --- the store --- */
+
+void credentials_pass_time(struct credentials_store *store, int64_t ms)
+{
+    store->ahead_ms += ms;
+    for (struct credentials_slot *slot = store->slots; slot; slot = slot->next)
+        arm(slot);
+}
 
 struct credentials_store *credentials_open(struct loop *loop, const struct credentials_spec *spec, struct err *err)
 {

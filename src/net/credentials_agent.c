@@ -49,7 +49,7 @@ static bool refused(struct credentials_agent *a, int status, struct bytes body)
     if (status == 401 || status == 403)
         err_set(&a->err, ERR_DENIED, "%s: the token was refused (%d)%s%s", a->subject, status, said,
                 a->container->token_file || a->container->token ? ""
-                                                                 : ": it needs AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, which is not set");
+                                                                : ": it needs AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, which is not set");
     else if (status == 429)
         err_set(&a->err, ERR_THROTTLED, "%s: too many requests (429)%s", a->subject, said);
     else if (status >= 500)

@@ -243,8 +243,7 @@ void credentials_exchange_start(struct credentials_exchange *e, struct credentia
         const char *ca_file = world->spec.ca_file ? world->spec.ca_file : credentials_look_ca_file(look);
         snprintf(e->endpoint, sizeof e->endpoint, "%s", endpoint ? endpoint : "");
         snprintf(e->ca_file, sizeof e->ca_file, "%s", ca_file ? ca_file : "");
-        credentials_look_end(look);
-        free(look);
+        credentials_look_free(look);
     }
     credentials_region_begin(&e->region, world, region_found);
 }

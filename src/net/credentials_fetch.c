@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define OF(pointer, member) \
-    ((struct credentials_fetch *)(void *)((char *)(pointer)-offsetof(struct credentials_fetch, member)))
+#define OF(pointer, member) ((struct credentials_fetch *)(void *)((char *)(pointer)-offsetof(struct credentials_fetch, member)))
 
 static void fail(struct credentials_fetch *f, const struct err *err)
 {
@@ -102,7 +101,7 @@ static bool begin(struct credentials_fetch *f, struct err *err)
         return true;
     case RECIPE_PROCESS:
         snprintf(f->name, sizeof f->name, "the credential_process of profile %.60s", recipe->profile);
-        return credentials_process_start(&f->process, f->world->loop, f->name, recipe->command, f->world->spec.environment,
+        return credentials_process_start(&f->process, f->world->loop, f->name, recipe->command, credentials_world_environment(f->world),
                                          CREDENTIALS_PROCESS_MS, process_ended, err);
     case RECIPE_CONTAINER:
         credentials_agent_start(&f->agent, f->world->loop, &f->look->chain.container, f->ca_file[0] ? f->ca_file : NULL, agent_told);
@@ -151,8 +150,6 @@ void credentials_fetch_stop(struct credentials_fetch *f)
     credentials_process_stop(&f->process);
     credentials_exchange_stop(&f->exchange);
     credentials_free(&f->keys);
-    if (f->look)
-        credentials_look_end(f->look);
-    free(f->look);
+    credentials_look_free(f->look);
     f->look = NULL;
 }

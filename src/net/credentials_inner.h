@@ -17,6 +17,9 @@ void credentials_fetch_wipe(struct http_fetch *); /* stops it; its body may have
 /* The pause before try number `tries` + 1: full jitter below 0.5 s, 1 s, 2 s ..., 20 s at most, and at least 50 ms. */
 int64_t credentials_pause_ms(int tries, uint32_t random);
 
+/* For tests: as if so much time had passed. */
+void credentials_pass_time(struct credentials_store *, int64_t ms);
+
 /* --- what all fetches of one store need --- */
 
 struct credentials_world {
@@ -24,13 +27,14 @@ struct credentials_world {
     struct credentials_spec spec;
     struct imds *imds;
     struct sigv4_keys signing;
-    bool notes_told; /* what was passed over in the profile files is logged once */
+    bool notes_told;          /* what was passed over in the profile files is logged once */
     char instance_region[64]; /* from the metadata, asked once: it never changes */
     struct credentials_region *regions;
 };
 
 bool credentials_world_open(struct credentials_world *, struct loop *, const struct credentials_spec *, struct err *);
 void credentials_world_close(struct credentials_world *);
+char *const *credentials_world_environment(const struct credentials_world *);
 /* Reads the files and looks at the chain, and tells imds how it is reached. On the heap: it is large. NULL: no memory. */
 struct credentials_look *credentials_world_look(struct credentials_world *, struct err *);
 void credentials_region_begin(struct credentials_region *, struct credentials_world *, void (*done)(struct credentials_region *));

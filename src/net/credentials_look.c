@@ -4,6 +4,7 @@
 #include "appliance/file.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 static bool read_one(struct credentials_look *look, enum profile_file which)
@@ -50,6 +51,13 @@ void credentials_look_end(struct credentials_look *look)
 {
     profile_free(&look->profiles);
     explicit_bzero(look, sizeof *look);
+}
+
+void credentials_look_free(struct credentials_look *look)
+{
+    if (look)
+        credentials_look_end(look);
+    free(look);
 }
 
 static const char *either(const struct credentials_look *look, const char *variable, const char *property)

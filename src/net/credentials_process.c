@@ -11,7 +11,6 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 enum { LAST_WORDS = 1024, CODE_FD = 3 };
@@ -31,7 +30,7 @@ static void close_pair(int pair[2])
 
 static int spawn_shell(pid_t *pid, const char *command, char *const *environment, const int writers[3])
 {
-    char *const argv[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script,
+    char *const argv[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c",   (char *)(uintptr_t)script,
                           (char *)(uintptr_t) "sh",      (char *)(uintptr_t)command, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -193,7 +192,8 @@ static void on_code(struct watch *watch, uint32_t events)
     for (;;) {
         char spare[16];
         bool room = p->told_length < sizeof p->told - 1;
-        ssize_t got = sys.read(watch->fd, room ? p->told + p->told_length : spare, room ? sizeof p->told - 1 - p->told_length : sizeof spare);
+        ssize_t got =
+            sys.read(watch->fd, room ? p->told + p->told_length : spare, room ? sizeof p->told - 1 - p->told_length : sizeof spare);
         if (got > 0 && room)
             p->told_length += (size_t)got;
         if (got > 0 || (got < 0 && errno == EINTR))

@@ -11,7 +11,6 @@ enum {
     TIGHT_MS = MINUTE_MS,         /* with less than that left a request may not get through before the end */
     BACK_OFF_FROM_MS = SECOND_MS, /* with nothing to use: 1 s, doubled, */
     BACK_OFF_TO_MS = MINUTE_MS,   /* up to this */
-    SAME_MS = 2 * SECOND_MS,      /* two ends so near to each other are one, converted at two moments */
 };
 
 static int64_t between(int64_t from, int64_t to, uint32_t random)
@@ -108,18 +107,11 @@ struct refresh_step refresh_failed(struct credentials_refresh *r, int64_t now_ms
     return step;
 }
 
-static bool is_same(int64_t a_ms, int64_t b_ms)
-{
-    if (a_ms == REFRESH_NEVER || b_ms == REFRESH_NEVER)
-        return a_ms == b_ms;
-    return a_ms - b_ms < SAME_MS && b_ms - a_ms < SAME_MS;
-}
-
-struct refresh_step refresh_fetched(struct credentials_refresh *r, int64_t now_ms, int64_t expires_ms, uint32_t random)
+struct refresh_step refresh_fetched(struct credentials_refresh *r, int64_t now_ms, int64_t expires_ms, bool same, uint32_t random)
 {
     if (expires_ms <= now_ms && !r->keeps_expired)
         return refresh_failed(r, now_ms, false, random);
-    bool same = r->held && is_same(expires_ms, r->told_ms);
+    same = same && r->held;
     r->in_flight = false;
     r->failures = 0;
     if (!same) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 /* --- small things --- */
 
@@ -63,6 +64,11 @@ static void tell_notes(struct credentials_world *world, const struct credentials
     }
 }
 
+char *const *credentials_world_environment(const struct credentials_world *world)
+{
+    return world->spec.environment ? world->spec.environment : environ;
+}
+
 struct credentials_look *credentials_world_look(struct credentials_world *world, struct err *err)
 {
     struct credentials_look *look = malloc(sizeof *look);
@@ -70,7 +76,7 @@ struct credentials_look *credentials_world_look(struct credentials_world *world,
         err_set(err, ERR_SYSTEM, "no memory to look for credentials");
         return NULL;
     }
-    credentials_look(look, world->spec.environment, world->spec.not_ec2);
+    credentials_look(look, credentials_world_environment(world), world->spec.not_ec2);
     tell_notes(world, look);
     char forbidden[300] = "";
     if (look->chain.steps[SOURCE_IMDS].answer != CREDENTIALS_READY)
@@ -131,9 +137,7 @@ static void find_region(struct timer *timer)
         configured = ask->world->instance_region;
     char region[256];
     snprintf(region, sizeof region, "%s", configured ? configured : "");
-    if (look)
-        credentials_look_end(look);
-    free(look);
+    credentials_look_free(look);
     if (configured)
         settle(ask, bytes_of(region));
     else if (!look || !imds_get_start(&ask->get, ask->world->imds, "/latest/meta-data/placement/region", told_by_instance, &ask->err))

@@ -24,7 +24,7 @@ Told by --script or by PUT /test/script with a JSON object, of which each member
   region     "eu-west-1"; zone "eu-west-1b"; tags {"Name": "x"} or null (404); spot, rebalance: a JSON value or null (404);
   lifecycle  "InService" or null
 Asked by GET /test/counts: {"token": N, "roles": N, "document": N, "container": N, "sts": N, "other": N, "paths": {PATH: N}, "last":
-{"sts": {FIELD: VALUE}, "sts_headers": {NAME: VALUE}, "container_headers": {...}, "get_headers": {...}}}. /test/reset: counts at nought.
+{"sts": {FIELD: VALUE}, "sts_headers": {NAME: VALUE}, "container_headers": {...}, "get_headers": {...}}}. /test/reset: counts and numbers of keys at nought.
 """
 import ctypes
 import json
@@ -176,9 +176,12 @@ class Handler(BaseHTTPRequestHandler):
                 body = json.dumps(counts)
             self.answer(200, body)
         elif path == "/test/reset":
+            global number
             with lock:
                 counts.clear()
                 counts.update(zero())
+                kept.clear()
+                number = 0
             self.answer(200)
         elif path == "/test/quit":
             self.answer(200)

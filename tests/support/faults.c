@@ -18,8 +18,13 @@ enum { ARGUMENTS = 20 };
 
 void faults_start(struct faults *f, const char *const arguments[])
 {
+    faults_start_program(f, TEST_SOURCE "/tests/support/fault_server.py", arguments);
+}
+
+void faults_start_program(struct faults *f, const char *path, const char *const arguments[])
+{
     int input[2], output[2];
-    const char *line[ARGUMENTS + 4] = {"python3", "-IS", TEST_SOURCE "/tests/support/fault_server.py"};
+    const char *line[ARGUMENTS + 4] = {"python3", "-IS", path};
     for (int i = 0; arguments && arguments[i] && i < ARGUMENTS; i++)
         line[3 + i] = arguments[i];
     *f = (struct faults){0};
@@ -43,7 +48,7 @@ void faults_start(struct faults *f, const char *const arguments[])
     close(output[0]);
     if (strncmp(f->ports, "plain ", 6) != 0) {
         faults_stop(f);
-        fail_msg("python3 tests/support/fault_server.py did not start");
+        fail_msg("python3 %s did not start", path);
     }
 }
 

@@ -12,6 +12,8 @@ struct faults {
 
 /* arguments: those of fault_server.py, ended by NULL. Waits until it listens; fails the test when it does not. */
 void faults_start(struct faults *, const char *const arguments[]);
+/* The same with another program that prints its ports so: tests/support/fake_imds.py. */
+void faults_start_program(struct faults *, const char *path, const char *const arguments[]);
 void faults_stop(struct faults *);
 /* The port of "plain", or of a name given with --tls. */
 int faults_port(const struct faults *, const char *name);

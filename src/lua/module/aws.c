@@ -8,6 +8,8 @@
 int aws_open_checksum(lua_State *L);
 int aws_open_digest(lua_State *L);
 int aws_open_http(lua_State *L);
+int aws_open_credentials(lua_State *L);
+int aws_open_imds(lua_State *L);
 
 int luaopen_appliance_native_aws(lua_State *L);
 int luaopen_appliance_native_aws(lua_State *L)
@@ -19,6 +21,8 @@ int luaopen_appliance_native_aws(lua_State *L)
         {"checksum", aws_open_checksum},
         {"digest", aws_open_digest},
         {"http", aws_open_http},
+        {"credentials", aws_open_credentials},
+        {"imds", aws_open_imds},
         {NULL, NULL},
     };
     lua_newtable(L);
