@@ -8,7 +8,7 @@ local function is_ec2(environ)
   return (environ.AWS_EC2_METADATA_SERVICE_ENDPOINT or "") ~= "" or require("appliance.imds").is_ec2()
 end
 
---- A fact source: { region, zone, instance, type, account, ip, image }, of which off EC2 only the region may be there, and nothing is asked.
+--- A fact source: { region, zone, instance, type, account, ip, image }, of which off EC2 only the region may be there, asking nobody.
 -- An instance that can't be asked is told in the log, and is no reason to wait: the fact is then what is known.
 function aws.instance()
   return facts.source("the EC2 instance", function(emit)
