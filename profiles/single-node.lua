@@ -13,6 +13,7 @@ return profile {
     local here = spark.node(env, facts)
     return plan {
       files = here:files(),
+      fetch = here:fetch(),
       services = {
         spark.prepare { here },
         env.START_MASTER and spark.master { here },

@@ -6,8 +6,9 @@
 --- Each is fetched beside its place and put there by renaming when all are whole, so that nobody ever sees a part of one; with
 --- options.partial when itself is whole. Faults are told all at once, each { text =, to = } with its reason and cure.
 --- options.state_dir: what is known of earlier fetches is kept there, so that what has not changed is not fetched again.
+--- Where a source can't be asked for the moment, the copy of an earlier start is taken; not so with options.strict.
 --- options.seconds: for all of it; without, retries and stalled connections are bounded, a large object's time is not.
---- report[to] = { kept = true (nothing to fetch), size =, version =, err = }
+--- report[to] = { kept = true (nothing to fetch), stale = why such a copy was taken, size =, version =, err = }
 --- An entry may have more: name = who wants it ("EXT_CONF"), plan = its name in a plan.
 local address = require "appliance.fetch.address"
 local failure = require "appliance.failure"
@@ -233,7 +234,8 @@ function fetch.subject(entry) return subject(entry) end
 local PERIOD <const> = 60                                      -- seconds between two looks
 
 --- Looks at each entry's source for ever, about once a minute and at different times on different nodes; changed(entry, version)
---- when another version is there than the entry's (or, without one, than at the first look). Runs as a task: cancel it to end it.
+--- when another version is there than the entry's (or, without one, than at the first look), again at the next look if that says false.
+--- Runs as a task: cancel it to end it.
 -- That a source can't be asked is told once, and again when it can.
 function fetch.watch(list, changed, period)
   local log = require "appliance.core.log"
@@ -250,8 +252,7 @@ function fetch.watch(list, changed, period)
         if silent[i] then log.info(("%s: can be asked again"):format(subject(entry))) end
         silent[i] = nil
         local is_new = versions[i] and version ~= versions[i]
-        versions[i] = version
-        if is_new then changed(entry, version) end
+        if not is_new or changed(entry, version) ~= false then versions[i] = version end
       end
     end
   end

@@ -22,10 +22,17 @@ function secrets.is_secret(name)
   return false
 end
 
---- A value whose name is no secret may still carry one: user and password in a URL, a password among its parameters.
+--- What makes a presigned URL one, in S3 and elsewhere.
+local PRESIGNED = { ["x-amz-signature"] = true, ["x-amz-security-token"] = true, ["x-amz-credential"] = true, signature = true, sig = true,
+                    token = true, access_token = true }
+
+--- A value whose name is no secret may still carry one: user and password in a URL, a password or signature among its parameters.
 function secrets.redact_value(value)
   value = value:gsub("(://[^/%s:@]*:)[^/%s@]+@", "%1" .. secrets.REDACTED .. "@")
-  return (value:gsub("([?&;][%w._-]*[Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]=)[^&;%s]+", "%1" .. secrets.REDACTED))
+  value = value:gsub("([?&;][%w._-]*[Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd]=)[^&;%s]+", "%1" .. secrets.REDACTED)
+  return (value:gsub("([?&]([%w-]+)=)[^&#%s]+", function(start, name)
+    return PRESIGNED[name:lower()] and start .. secrets.REDACTED or nil
+  end))
 end
 
 function secrets.redact(name, value)

@@ -81,18 +81,22 @@ describe("the older appliance's", function()
     end
   end)
 
-  it("files on this node are taken, and objects in S3 refused in words", function()
+  it("files of the user's come from this node, from S3 or from the web", function()
     local env = read { HIVE_SITE_XML = "file:///data/hive-site.xml", EXT_CONF = "/data/more.conf", EXT_JARS = "/a.jar,file:///b.jar" }
     assert.equal("/data/hive-site.xml", env.HIVE_SITE_XML)
     assert.equal("/data/more.conf", env.EXT_CONF)
     assert.same({ "/a.jar", "/b.jar" }, env.EXT_JARS)
-    local text = faults_of { HIVE_SITE_XML = "s3://b/hive-site.xml", EXT_CONF = "s3://b/x.conf", EXT_JARS = "/a.jar,s3://b/c.jar" }
+    env = read { HIVE_SITE_XML = "s3://b/hive-site.xml", EXT_CONF = "https://h/x.conf", EXT_JARS = "/a.jar,s3://b/c.jar,s3n://b/d.jar" }
+    assert.equal("s3://b/hive-site.xml", env.HIVE_SITE_XML)
+    assert.equal("https://h/x.conf", env.EXT_CONF)
+    assert.same({ "/a.jar", "s3://b/c.jar", "s3n://b/d.jar" }, env.EXT_JARS)
+    assert.is_false(env.EXT_WATCH)
+    local text = faults_of { HIVE_SITE_XML = "gs://b/hive-site.xml", EXT_CONF = "conf/x.conf", EXT_JARS = "/a.jar,s3://b/" }
     for _, sentence in ipairs {
-      'HIVE_SITE_XML="s3://b/hive-site.xml" is an object behind s3://, and this version reads only files of its own node: mount the '
-        .. 'file and '
-        .. "give its path, for example HIVE_SITE_XML=/data/hive-site.xml",
-      'EXT_CONF="s3://b/x.conf" is an object behind s3://',
-      'EXT_JARS="/a.jar,s3://b/c.jar" has "s3://b/c.jar", which is an object behind s3://',
+      'HIVE_SITE_XML="gs://b/hive-site.xml" is behind gs://; files come from s3://, https://, http://, file:// or a path, '
+        .. "for example HIVE_SITE_XML=s3://bucket/hive-site.xml",
+      'EXT_CONF="conf/x.conf" is neither an absolute path nor a URI (s3://, https://, http:// or file://)',
+      'EXT_JARS="/a.jar,s3://b/" has "s3://b/", which names no object: a bucket and a key are needed',
     } do assert.truthy(text:find(sentence, 1, true), text) end
   end)
 

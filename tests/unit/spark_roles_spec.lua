@@ -158,6 +158,33 @@ describe("the thrift server", function()
   end)
 end)
 
+describe("jars of EXT_JARS", function()
+  it("stand behind Spark's own on every class path, and those from elsewhere are fetched first", function()
+    local settings = { EXT_JARS = "/mine.jar,s3://b/p/x.jar,https://h/other/x.jar", EXT_WATCH = "true", SPARK_DIST_CLASSPATH = "/hadoop/*" }
+    for name, on in pairs(ALL) do settings[name] = on end
+    local made, services = assert(planned(settings))
+    assert.same({ ["jars/x.jar"] = { from = "s3://b/p/x.jar", mode = 420, watch = true },
+                  ["jars/2/x.jar"] = { from = "https://h/other/x.jar", mode = 420, watch = true } }, made.fetch)
+    local mine = "/hadoop/*:/mine.jar:/state/fetched/jars/x.jar:/state/fetched/jars/2/x.jar"
+    for _, name in ipairs { "master", "worker", "thriftserver" } do
+      assert.equal("/opt/spark/jars/a.jar:/opt/spark/jars/b.jar:/state/conf:" .. mine, behind(services[name], "-cp"), name)
+      assert.same({ "jars/2/x.jar", "jars/x.jar" }, { services[name].inputs[3], services[name].inputs[4] })
+    end
+    assert.equal(mine, services.worker.env.SPARK_DIST_CLASSPATH)
+    local client = require("appliance.json").decode(made.files["client.json"].text)
+    assert.same({ mine, mine }, { client.after, client.environment.SPARK_DIST_CLASSPATH })
+    assert.is_nil(keys_of(made)["spark.jars"])
+    assert.is_nil(services.prepare.inputs)
+  end)
+
+  it("cost nothing where there are none", function()
+    local made, services = assert(planned(ALL))
+    assert.is_nil(made.fetch)
+    assert.is_nil(services.worker.env.SPARK_DIST_CLASSPATH)
+    assert.same({ "spark-defaults.conf", "log4j2.properties" }, services.master.inputs)
+  end)
+end)
+
 describe("a worker", function()
   it("gives executors the archive's class path, and their configuration behind it", function()
     local _, services = assert(planned())

@@ -131,7 +131,8 @@ local function is_configuration(name)
 end
 
 --- Texts of the mounted directory and of the files that settings name, as layers of the plan's files: { [name] = { layer } } | nil, err
-function spark.layers(env, home, state_dir, file)
+--- copies: where those lie that settings name by a URI, { EXT_CONF = path }; see facts/fetched.lua.
+function spark.layers(env, home, state_dir, file, copies)
   local layers = {}
   local function add(name, layer, origin, path)
     local text, err = file.read(path, MOST)
@@ -153,10 +154,29 @@ function spark.layers(env, home, state_dir, file)
       end
     end
   end
-  local problem = env.EXT_CONF and add("spark-defaults.conf", "EXT_CONF", "EXT_CONF " .. env.EXT_CONF, env.EXT_CONF)
-    or env.HIVE_SITE_XML and add("hive-site.xml", "EXT_CONF", "HIVE_SITE_XML " .. env.HIVE_SITE_XML, env.HIVE_SITE_XML)
-  if problem then return nil, problem end
+  for name, of in pairs { EXT_CONF = "spark-defaults.conf", HIVE_SITE_XML = "hive-site.xml" } do
+    local copy = copies and copies[name]
+    local origin = env[name] and name .. " " .. (copy and require("appliance.fetch.address").shown(env[name]) or env[name])
+    local err = env[name] and add(of, "EXT_CONF", origin, copy or env[name])
+    if err then return nil, err end
+  end
   return layers
+end
+
+--- One of the fetched files is another: the same fact with new layers. -> false when it could not be had; it is tried again then.
+function spark.renew(env, found, file, emit)
+  local copies, err = require("appliance.facts.fetched").bring(env, true)
+  local layers
+  if copies then layers, err = spark.layers(env, found.home, env.STATE_DIR, file, copies) end
+  if not layers then
+    require("appliance.core.log").warn(("everything stays as it is: %s"):format(tostring(err)))
+    return false
+  end
+  local anew = {}
+  for field, value in pairs(found) do anew[field] = value end
+  anew.layers = layers
+  emit(anew)
+  return true
 end
 
 --- The fact source.
@@ -166,10 +186,19 @@ function spark.source()
     local host = require "appliance.core.host"
     local found, err = spark.discover(env, host.environ(), env.STATE_DIR, file)
     if not found then return nil, err end
-    found.layers, err = spark.layers(env, found.home, env.STATE_DIR, file)
+    local fetched = (env.EXT_CONF or env.HIVE_SITE_XML) and require "appliance.facts.fetched"
+    local copies, entries
+    if fetched and fetched.is_needed(env) then
+      copies, entries = fetched.bring(env)
+      if not copies then return nil, entries end
+    end
+    found.layers, err = spark.layers(env, found.home, env.STATE_DIR, file, copies)
     if not found.layers then return nil, err end
     found.program = host.program()
     emit(found)
+    if copies and env.EXT_WATCH then
+      fetched.watch(entries, function() return spark.renew(env, found, file, emit) end)
+    end
   end)
 end
 

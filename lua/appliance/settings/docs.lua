@@ -8,7 +8,8 @@ docs.groups = {
     "APPLICATION_VERSION" },
   { "How much it uses and offers", "WORKER_CORES", "WORKER_MEMORY", "EXECUTOR_MEMORY", "DRIVER_MEMORY", "DEFAULT_CORES", "THRIFT_CORES",
     "THRIFT_MEMORY", "THRIFT_EXECUTOR_MEMORY", "DAEMON_MEMORY", "SPARK_WORKER_INSTANCES" },
-  { "Your configuration files and jars", "SPARK_CONF_DIR", "EXT_CONF", "EXT_JARS", "HIVE_SITE_XML", "HADOOP_CONF_DIR", "PYTHON_LIBS" },
+  { "Your configuration files and jars", "SPARK_CONF_DIR", "EXT_CONF", "EXT_JARS", "HIVE_SITE_XML", "EXT_WATCH",
+    "HADOOP_CONF_DIR", "PYTHON_LIBS" },
   { "Network", "BIND_ADDRESS", "ADVERTISE_ADDRESS", "MASTER_HOST", "SPARK_PUBLIC_DNS", "MASTER_PORT", "MASTER_UI_PORT", "MASTER_REST",
     "MASTER_REST_PORT", "WORKER_PORT", "WORKER_UI_PORT", "THRIFT_PORT" },
   { "Security", "SPARK_RPC_AUTHENTICATION_ENABLED", "SPARK_RPC_AUTHENTICATION_SECRET", "SPARK_RPC_ENCRYPTION_ENABLED",
@@ -71,10 +72,13 @@ docs.settings = {
   APPLICATION_VERSION = "The deployment's own version. Accepted; has no effect on a single node.",
 
   -- files of the user's
-  HIVE_SITE_XML = "A hive-site.xml: its keys lie over ours. Path or file:// URI.",
+  HIVE_SITE_XML = "A hive-site.xml: its keys lie over ours. From s3://, https://, http://, file:// or a path.",
   EXT_CONF = "A file like spark-defaults.conf: its keys lie over those of the profile and of a mounted file, below the "
-    .. "environment's. Path or file:// URI.",
-  EXT_JARS = "Jars for the class path of everything that runs here: paths or file:// URIs, separated by commas.",
+    .. "environment's. From s3://, https://, http://, file:// or a path.",
+  EXT_JARS = "Jars for the class path of everything that runs here, behind Spark's own: from s3://, https://, http://, file:// or a path, "
+    .. "separated by commas.",
+  EXT_WATCH = "Look once a minute whether EXT_CONF, HIVE_SITE_XML or EXT_JARS have changed at their source, fetch them again, and restart "
+    .. "what reads them. Off: they are read at the start and at SIGHUP.",
   PYTHON_LIBS = "Python packages to install at start. Not in this version: leave it empty.",
   SPARK_CONF_DIR = "A directory with your own spark-defaults.conf, log4j2.properties, hive-site.xml and so on; merged key by key "
     .. "over ours.",
@@ -189,6 +193,7 @@ docs.types = {
   hosts = "`host:port,...`, IPv6 in brackets",
   masters = "`spark://host:7077,...`",
   file = "an absolute path or a file:// URI",
+  source = "an absolute path, or a s3://, https://, http:// or file:// URI",
   list = "items separated by commas",
 }
 

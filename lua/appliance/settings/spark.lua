@@ -169,9 +169,10 @@ return {
   APPLICATION_VERSION = { type = "string" },
 
   -- files of the user's
-  HIVE_SITE_XML = { type = "file", example = "/data/hive-site.xml" },
-  EXT_CONF = { type = "file", example = "/data/spark-defaults.conf" },
-  EXT_JARS = { type = "list", of = "file", example = "/data/jars/one.jar,/data/jars/two.jar" },
+  HIVE_SITE_XML = { type = "source", example = "s3://bucket/hive-site.xml" },
+  EXT_CONF = { type = "source", example = "s3://bucket/spark-defaults.conf" },
+  EXT_JARS = { type = "list", of = "source", example = "s3://bucket/jars/one.jar,/data/jars/two.jar" },
+  EXT_WATCH = { type = "boolean", default = "false" },
   PYTHON_LIBS = { type = "list", later = "asks for Python packages to be installed at start, which this version doesn't do: install "
     .. "them in an image made from this one, and leave it empty" },
   SPARK_CONF_DIR = { type = "path" },

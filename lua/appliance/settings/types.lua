@@ -164,7 +164,7 @@ function types.masters(text, def)
   return "spark://" .. types.hosts_text(hosts)
 end
 
---- A file by path or file:// -> its path. Objects behind other schemes are told apart from nonsense: they need a feature, not a correction.
+--- A file by path or file:// -> its path.
 function types.file(text, def)
   local example = def.example or "/data/" .. (text:match "([^/]+)$" or "file")
   if text:sub(1, 1) == "/" then return text end
@@ -175,10 +175,18 @@ function types.file(text, def)
     return (path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
   end
   if scheme and rest:sub(1, 2) == "//" then
-    return nil, ("is an object behind %s://, and this version reads only files of its own node: mount the file and give its "
+    return nil, ("is an object behind %s://, and this reads only files of its own node: mount the file and give its "
       .. "path"):format(scheme:lower()), example
   end
   return nil, "is neither an absolute path nor a file:// URI", example
+end
+
+--- A file from anywhere: its path when it is this node's own, else the URI (s3://, https:// or http://).
+function types.source(text, def)
+  if text:sub(1, 1) == "/" then return text end
+  local found, problem, example = require("appliance.fetch.address").parse(text)
+  if not found then return nil, problem, def.example or example end
+  return found.path or text
 end
 
 --- "a, b,,c" -> { "a", "b", "c" }; `of` in the definition is the type of the items.

@@ -71,7 +71,6 @@ function defaults.keys(here)
   }
   if env.MASTER_REST then keys["spark.master.rest.port"] = chosen(here, "MASTER_REST_PORT", 6066) end
   if env.DEFAULT_CORES then keys["spark.deploy.defaultCores"] = plan.setting(env, "DEFAULT_CORES") end
-  if env.EXT_JARS and env.EXT_JARS[1] then keys["spark.jars"] = plan.setting(env, "EXT_JARS") end
   if here.runs.master and env.RECOVERY == "filesystem" then
     keys["spark.deploy.recoveryMode"] = "FILESYSTEM"
     keys["spark.deploy.recoveryDirectory"] = at.recovery
@@ -90,6 +89,7 @@ function defaults.client(here)
     SPARK_HOME = layout.home, JAVA_HOME = layout.java.home, SPARK_SCALA_VERSION = layout.scala, SPARK_CONF_DIR = here.directories.conf,
     SPARK_LOCAL_HOSTNAME = here.node.ip, SPARK_LOCAL_IP = here.node.bind, SPARK_LOCAL_DIRS = here.directories.locals,
     PYSPARK_PYTHON = env.PYSPARK_PYTHON, MALLOC_ARENA_MAX = "2",
+    SPARK_DIST_CLASSPATH = here.dist_class_path ~= "" and here.dist_class_path or nil,   -- for tools that Spark's launcher starts
   }
   for _, name in ipairs { "LD_PRELOAD", "NSS_WRAPPER_PASSWD", "NSS_WRAPPER_GROUP" } do
     environment[name] = here.node.user and here.environment[name] or nil

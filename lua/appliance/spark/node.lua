@@ -49,7 +49,12 @@ function node.new(env, facts)
     has_file = layout.layers or {},
   }, node)
   self.masters = env.MASTER_URI or ("spark://%s:%d"):format(in_uri(facts.node.ip), env.MASTER_PORT)
-  self.class_path_after = join(env.SPARK_EXTRA_CLASSPATH or "", env.HADOOP_CONF_DIR or "", env.SPARK_DIST_CLASSPATH or "")
+  self.jars, self.fetched_jars = {}, {}
+  if env.EXT_JARS and env.EXT_JARS[1] then self.jars, self.fetched_jars = require("appliance.spark.jars").of(env) end
+  -- Behind Spark's own jars: a class data archive is good for a class path that begins with them.
+  self.class_path_after = join(env.SPARK_EXTRA_CLASSPATH or "", env.HADOOP_CONF_DIR or "", env.SPARK_DIST_CLASSPATH or "",
+    table.concat(self.jars, ":"))
+  self.dist_class_path = join(env.SPARK_DIST_CLASSPATH or "", table.concat(self.jars, ":"))
   self.environment = self:base_environment()
   return self
 end
@@ -162,6 +167,21 @@ function node:driver_options()
     add_options(list, key, self:mounted(key), "THRIFT_MEMORY")
   end
   return list
+end
+
+--- What must be fetched before anything runs: plan { fetch = here:fetch() }.
+function node:fetch()
+  local objects = {}
+  for name, object in pairs(self.fetched_jars) do objects[name] = object end
+  return objects
+end
+
+--- What a JVM of ours reads at its start: `names`, and the jars that are fetched for it.
+function node:inputs(names)
+  local jars = {}
+  for name in pairs(self.fetched_jars) do jars[#jars + 1] = name end
+  table.sort(jars)
+  return table.move(jars, 1, #jars, #names + 1, names)
 end
 
 --- The configuration files: { [name] = keys }, and texts. What each key means is in spark/defaults.lua.

@@ -6,7 +6,7 @@ local CLASS <const> = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"
 
 --- What it reads when it starts; the catalog's files count only where somebody gave them.
 local function inputs(here)
-  local names = { "spark-defaults.conf", "log4j2.properties" }
+  local names = here:inputs { "spark-defaults.conf", "log4j2.properties" }
   for _, name in ipairs { "hive-site.xml", "core-site.xml" } do
     if here.has_file[name] then names[#names + 1] = name end
   end

@@ -28,6 +28,8 @@ return function(here, options)
     env = here:environment_for {
       SPARK_CONF_DIR = executor_class_path(here),
       HADOOP_CONF_DIR = here.directories.conf .. (env.HADOOP_CONF_DIR and ":" .. env.HADOOP_CONF_DIR or ""),
+      -- Of executors, too: the launcher puts this behind everything else.
+      SPARK_DIST_CLASSPATH = here.dist_class_path ~= "" and here.dist_class_path or nil,
     },
     -- Beside the master, not after it: it registers once the master answers, and its JVM needs as long to get there.
     after = here.runs.master and { prepare = "done", master = "started" } or { prepare = "done" },
@@ -37,6 +39,6 @@ return function(here, options)
       deadline = here.runs.master and 120 or 0 }
       or { kind = "http", host = here.node.probe, port = env.WORKER_UI_PORT, path = "/json/", has = '"masterurl":"spark://',
            deadline = here.runs.master and 120 or 0 },
-    inputs = { "spark-defaults.conf", "log4j2.properties" },
+    inputs = here:inputs { "spark-defaults.conf", "log4j2.properties" },
   }
 end
