@@ -3,8 +3,10 @@
 container endpoint of ECS and EKS, and STS.
 
     fake_imds.py [--stay] [--script JSON]
+    fake_imds.py JSON
 
-Prints one line, "plain PORT", and serves until its parent dies, /test/quit is asked for, or (not with --stay) its standard input ends.
+Prints one line, "plain PORT" (the second form: "ready PORT PID"), and serves until its parent dies, /test/quit is asked for, or (the
+first form without --stay) its standard input ends.
 Set AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:PORT, AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:PORT/container,
 AWS_ENDPOINT_URL_STS=http://127.0.0.1:PORT.
 
@@ -266,12 +268,15 @@ class Server(ThreadingHTTPServer):
 def main():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     arguments = sys.argv[1:]
-    stay = "--stay" in arguments
+    bare = len(arguments) == 1 and arguments[0].startswith(("{", "["))  # an empty table of Lua may be "[]"
+    stay = bare or "--stay" in arguments
     if "--script" in arguments:
         script.update(json.loads(arguments[arguments.index("--script") + 1]))
+    elif bare:
+        script.update(json.loads(arguments[0]))
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print("plain", server.server_address[1], flush=True)
+    print(*(("ready", server.server_address[1], os.getpid()) if bare else ("plain", server.server_address[1])), flush=True)
     while stay:
         signal.pause()
     while sys.stdin.buffer.read(4096):
