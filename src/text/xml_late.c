@@ -3,9 +3,23 @@
 #include "appliance/xml.h"
 
 #include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef bool reader(struct xml_document *, struct bytes, const struct xml_limits *, struct err *);
+
+/* $ORIGIN is the caller's, which under AddressSanitizer is its own dlopen. */
+static void *load_beside(int how)
+{
+    static const char here;
+    char path[PATH_MAX];
+    Dl_info info;
+    const char *slash = dladdr(&here, &info) && info.dli_fname ? strrchr(info.dli_fname, '/') : NULL;
+    if (!slash || snprintf(path, sizeof path, "%.*s/../xml.so", (int)(slash - info.dli_fname), info.dli_fname) >= (int)sizeof path)
+        return NULL;
+    return dlopen(path, how);
+}
 
 static reader *load(struct err *err)
 {
@@ -13,7 +27,10 @@ static reader *load(struct err *err)
     if (loaded)
         return loaded;
     /* Beside the object that this is a part of. It stays: whoever has read one document will read more. */
-    void *object = dlopen("$ORIGIN/../xml.so", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    enum { HOW = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
+    void *object = dlopen("$ORIGIN/../xml.so", HOW);
+    if (!object)
+        object = load_beside(HOW);
     if (!object) {
         err_set(err, ERR_SYSTEM, "the XML reader can't be loaded: %s; is the installation whole?", dlerror());
         return NULL;
