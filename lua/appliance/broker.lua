@@ -146,7 +146,9 @@ end
 local function fetch(self, grant)
   local role, problem = roles.of(self.map, grant.who)
   if problem then return nil, failure.new("invalid", "%s", problem) end
-  local keys, err = require("appliance.credentials").get { role = role }
+  local is_there, credentials = pcall(require, "appliance.credentials")
+  if not is_there then return nil, failure.new("missing", "what asks AWS can't be loaded: %s", tostring(credentials):match "[^\n]*") end
+  local keys, err = credentials.get { role = role }
   return keys, keys and role or err
 end
 

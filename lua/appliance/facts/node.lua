@@ -80,7 +80,7 @@ function node.identity()
     local identity = node.addresses({ bind = env.BIND_ADDRESS, advertise = env.ADVERTISE_ADDRESS, host = env.MASTER_HOST,
       public = env.SPARK_PUBLIC_DNS }, own, host.name())
     identity.user = borrowed_user(host, file)
-    identity.environ = node.inherited(host.environ(), { require "appliance.settings.core", require "appliance.settings.spark" })
+    identity.environ = node.inherited(host.environ(), { require "appliance.settings.core", (require "appliance.settings.spark") })
     emit(identity)
   end)
 end

@@ -1,0 +1,201 @@
+-- The program serves the credentials of its own environment to its services, which have none in theirs.
+local json = require "appliance.json"
+
+local program = assert(os.getenv "APPLIANCE", "APPLIANCE must name the program")
+local KEY <const>, SECRET <const> = "AKIASYSTEMTEST000000", "system/test/secret"
+
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "a"
+  if file then file:close() end
+  return text
+end
+
+local function output(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read "a"
+  pipe:close()
+  return text
+end
+
+local function mode(path) return (output("stat -c %a " .. quote(path) .. " 2>/dev/null"):gsub("\n", "")) end
+
+--- The environment of a process that runs: { NAME = value }
+local function environment_of(pid)
+  local env = {}
+  for entry in (read(("/proc/%d/environ"):format(pid)) or ""):gmatch "[^%z]+" do
+    local name, value = entry:match "^([^=]*)=(.*)$"
+    if name then env[name] = value end
+  end
+  return env
+end
+
+describe("a node that serves credentials", function()
+  local home, node, environment
+
+  local function sh(script)
+    local pipe = assert(io.popen(("cd %s; %s { %s; } 2>%s/stderr; echo \"=$?\""):format(home, environment, script, home)))
+    local text = pipe:read "a"
+    pipe:close()
+    local out, code = text:match "^(.*)=(%d+)\n$"
+    return tonumber(code), out, read(home .. "/stderr")
+  end
+
+  local function run(words, more)
+    local quoted = {}
+    for i, word in ipairs(words) do quoted[i] = quote(word) end
+    return sh(("%s timeout 60 %s %s"):format(more or "", quote(program), table.concat(quoted, " ")))
+  end
+
+  local function await(what, condition)
+    for _ = 1, 600 do
+      if condition() then return end
+      os.execute "sleep 0.05"
+    end
+    error(("did not come: %s\n%s"):format(what, read(home .. "/log")))
+  end
+
+  local function is_alive(pid) return (os.execute(("kill -0 %d 2>/dev/null"):format(pid))) end
+
+  local function start()
+    os.execute(("%s exec setsid %s run >>%s/log 2>&1 & echo $! >%s/pid"):format(environment, quote(program), home, home))
+    node = tonumber((read(home .. "/pid")))
+    await("the node is well", function() return (run { "healthcheck" }) == 0 end)
+  end
+
+  local function service(name)
+    local _, text = run { "status", "--json" }
+    for _, shown in ipairs(json.decode(text).services) do
+      if shown.name == name then return shown end
+    end
+  end
+
+  --- As an SDK does, from what it finds in the environment.
+  local function fetch(env)
+    local text = output(("curl -s --noproxy '*' -m 20 -H \"Authorization: $(cat %s)\" %s"):format(
+      quote(env.AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE), quote(env.AWS_CONTAINER_CREDENTIALS_FULL_URI)))
+    return json.decode(text) or text
+  end
+
+  setup(function()
+    home = os.tmpname()
+    os.remove(home)
+    assert(os.execute(("mkdir -p %s/profiles %s/state %s/spark/bin"):format(home, home, home)))
+    environment = ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s AWS_REGION=eu-west-1 "
+      .. "AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/theirs "
+      .. "AWS_EC2_METADATA_DISABLED=true; unset AWS_SESSION_TOKEN AWS_PROFILE;"):format(home, home, home, KEY, SECRET)
+    write(home .. "/spark/bin/run-example", "#!/bin/sh\nexec env\n")
+    assert(os.execute("chmod +x " .. home .. "/spark/bin/run-example"))
+    write(home .. "/profiles/plain.lua", ([[
+      local json = require "appliance.json"
+      return profile { doc = "Two services.", settings = {}, facts = { node = node.identity() },
+        plan = function(env, facts)
+          local inherited = {}
+          for name, value in pairs(facts.node.environ) do inherited[name] = value end
+          return plan {
+            files = { ["client.json"] = text(json.encode(
+              { layout = { home = "ROOT/spark" }, environment = { SPARK_HOME = "ROOT/spark" } })) },
+            services = {
+              service { name = "one", command = { "/bin/sleep", "1000" }, env = inherited, stop = { grace = 5 } },
+              service { name = "two", command = { "/bin/sleep", "1000" }, stop = { grace = 5 } },
+            } }
+        end }
+    ]]):gsub("ROOT", home))
+    start()
+  end)
+
+  teardown(function()
+    if is_alive(node) then os.execute("kill " .. node) end
+    await("the node has ended", function() return not is_alive(node) end)
+    os.execute("rm -r " .. home)
+  end)
+
+  it("puts the way to them into the environment of each service, and no key", function()
+    for _, name in ipairs { "one", "two" } do
+      local env = environment_of(service(name).pid)
+      assert.matches("^http://127%.0%.0%.1:%d+/credentials/%x+$", env.AWS_CONTAINER_CREDENTIALS_FULL_URI)
+      local path = env.AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE
+      assert.equal(home .. "/state/credentials/" .. name, path)
+      assert.matches("^%x+$", read(path))
+      assert.equal("600", mode(path))
+      for _, hidden in ipairs { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" } do
+        assert.is_nil(env[hidden])
+      end
+      assert.is_nil(read(("/proc/%d/environ"):format(service(name).pid)):find(SECRET, 1, true))
+    end
+    assert.equal("eu-west-1", environment_of(service "one".pid).AWS_REGION)
+    assert.equal("700", mode(home .. "/state/credentials"))
+  end)
+
+  it("gives them out", function()
+    local keys = fetch(environment_of(service "one".pid))
+    assert.same({ KEY, SECRET }, { keys.AccessKeyId, keys.SecretAccessKey })
+    assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+Z$", keys.Expiration)
+  end)
+
+  it("tells who got them, and neither key nor token", function()
+    fetch(environment_of(service "two".pid))
+    local _, text = sh(("curl -s --unix-socket %s/state/control.sock http://node/credentials"):format(home))
+    local shown = json.decode(text)
+    assert.equal("two", shown.grants[#shown.grants].name)
+    assert.is_true(shown.grants[#shown.grants].served >= 1)
+    local _, plan = run { "plan", "--json" }
+    local _, state = run { "status", "--json" }
+    for _, said in ipairs { text, plan, state, read(home .. "/log") } do
+      assert.is_nil(said:find(SECRET, 1, true))
+      assert.is_nil(said:find(read(home .. "/state/credentials/two"), 1, true))
+    end
+  end)
+
+  it("starts no service anew, and changes no way, when settings are read again", function()
+    local before = service "one"
+    local env = environment_of(before.pid)
+    os.execute("kill -HUP " .. node)
+    await("the reload", function() return read(home .. "/log"):find "SIGHUP: settings and profile were read again and are in force" end)
+    assert.equal(before.pid, service "one".pid)
+    assert.equal(200, tonumber(output(("curl -s --noproxy '*' -o /dev/null -w '%%{http_code}' -H \"Authorization: $(cat %s)\" %s")
+      :format(env.AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, env.AWS_CONTAINER_CREDENTIALS_FULL_URI))))
+    assert.equal(0, (run { "restart", "one" }))
+    assert.same(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, environment_of(service "one".pid).AWS_CONTAINER_CREDENTIALS_FULL_URI)
+  end)
+
+  it("shows a tool that is started in the node the way to them", function()
+    local code, text, err = run { "client", "run-example" }
+    assert.same({ 0, "" }, { code, err })
+    assert.truthy(text:find("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" .. home .. "/state/credentials/@job\n", 1, true))
+    assert.is_nil(text:find(SECRET, 1, true))
+    assert.is_nil(text:find("RELATIVE_URI", 1, true))
+    local env = {}
+    for name, value in text:gmatch "([%w_]+)=([^\n]*)" do env[name] = value end
+    assert.equal(KEY, fetch(env).AccessKeyId)
+    code, text, err = run({ "client", "run-example" }, "JOB_LABEL=etl")
+    assert.same({ 126, "" }, { code, text })
+    assert.matches('no credentials for the label etl: ROLE_MAPPING has no role for the label "etl"', err)
+    -- What a person gives this one call is theirs.
+    text = select(2, run({ "client", "run-example" }, "AWS_ACCESS_KEY_ID=AKIAOTHER"))
+    assert.matches("\nAWS_ACCESS_KEY_ID=AKIAOTHER\n", "\n" .. text)
+  end)
+
+  it("is the same to its clients after it was killed, and leaves nothing when it is stopped", function()
+    local env = environment_of(service "one".pid)
+    os.execute("kill -9 " .. node)
+    await("it is dead", function() return not is_alive(node) end)
+    start()
+    local again = environment_of(service "one".pid)
+    assert.equal(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, again.AWS_CONTAINER_CREDENTIALS_FULL_URI)
+    assert.equal(KEY, fetch(env).AccessKeyId)
+    os.execute("kill " .. node)
+    await("the node has ended", function() return not is_alive(node) end)
+    assert.equal("", mode(home .. "/state/credentials"))
+    start()
+    assert.not_equal(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, environment_of(service "one".pid).AWS_CONTAINER_CREDENTIALS_FULL_URI)
+  end)
+end)
