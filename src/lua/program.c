@@ -176,6 +176,8 @@ int program_run(lua_State *L, int argc, char **argv)
         log_error("%s", err.text); /* the loop itself is broken: nothing can be supervised any more */
         set_code(EXIT_BUG);
     }
+    if (self.main) /* what it has open is closed: files that are only there for a program that runs go with it */
+        task_cancel(L, self.main);
     const char *fatal = self.supervising ? supervisor_fatal(supervise_instance()) : NULL;
     if (fatal)
         self.code = EXIT_GAVE_UP;
