@@ -7,6 +7,7 @@ return profile {
     node = node.identity(),
     limits = node.limits(),
     spark = spark.layout(),
+    s3 = spark.s3(),
     casualties = spark.casualties(),                        -- tells of executors that were killed for memory; no plan depends on it
   },
   plan = function(env, facts)

@@ -5,6 +5,7 @@ local spark = {}
 
 --- Facts.
 function spark.layout() return require("appliance.facts.spark").source() end
+function spark.s3() return require("appliance.facts.s3a").source() end
 function spark.casualties() return require("appliance.spark.casualties").source() end
 
 --- What this node is: memory shared out, directories, addresses, configuration files. Pure.

@@ -132,13 +132,20 @@ end
 
 --- Texts of the mounted directory and of the files that settings name, as layers of the plan's files: { [name] = { layer } } | nil, err
 --- copies: where those lie that settings name by a URI, { EXT_CONF = path }; see facts/fetched.lua.
-function spark.layers(env, home, state_dir, file, copies)
+--- with_hadoop: HADOOP_CONF_DIR's core-site.xml too. It stands behind our directory on every class path, and Hadoop reads the first
+--- core-site.xml only: where there is one of ours, what it says must be in that.
+function spark.layers(env, home, state_dir, file, copies, with_hadoop)
   local layers = {}
   local function add(name, layer, origin, path)
     local text, err = file.read(path, MOST)
     if not text then return failure.new("missing", "%s: %s", origin, tostring(err)) end
     layers[name] = layers[name] or {}
     table.insert(layers[name], { layer = layer, origin = origin, text = text })
+  end
+  local of_hadoop = with_hadoop and env.HADOOP_CONF_DIR and env.HADOOP_CONF_DIR .. "/core-site.xml"
+  if of_hadoop and file.stat(of_hadoop) then
+    local err = add("core-site.xml", "mounted", of_hadoop, of_hadoop)
+    if err then return nil, err end
   end
   local directory = env.SPARK_CONF_DIR or home .. "/conf"
   if file.real(directory) ~= file.real(state_dir .. "/conf") then          -- our own output is no input
@@ -192,7 +199,7 @@ function spark.source()
       copies, entries = fetched.bring(env)
       if not copies then return nil, entries end
     end
-    found.layers, err = spark.layers(env, found.home, env.STATE_DIR, file, copies)
+    found.layers, err = spark.layers(env, found.home, env.state_dir_DIR, file, copies)
     if not found.layers then return nil, err end
     found.program = host.program()
     emit(found)

@@ -78,6 +78,7 @@ function defaults.keys(here)
     -- worker time-out of a minute; but a driver that pauses (collects garbage) must have the time to answer, or its application is over.
     keys["spark.deploy.recoveryTimeout"] = "20s"
   end
+  for key, value in pairs(require("appliance.spark.s3a").defaults(here.layout.s3 or {})) do keys[key] = value end
   add_security(here, keys)
   return keys
 end
@@ -116,6 +117,8 @@ function defaults.files(here)
   if env.SPARK_METRICS_ENABLED then
     files["metrics.properties"] = plan.properties(require("appliance.render.metrics").keys())
   end
+  local core_site = require("appliance.spark.s3a").core_site(here.layout.s3 or {}, here.s3)
+  if next(core_site) then files["core-site.xml"] = plan.xml(core_site) end
   local user = here.node.user
   if user then
     files[here.directories.state .. "/passwd"] = plan.text(("spark:x:%d:%d:Spark:%s:/usr/sbin/nologin\n"):format(user.uid, user.gid,
@@ -143,6 +146,10 @@ function defaults.notes(here)
   door(here.runs.thriftserver, "SQL", env.THRIFT_PORT)
   if #doors > 0 and here.node.bind ~= "127.0.0.1" then       -- short: `status` repeats it; docs/operations.md has the cure
     notes[#notes + 1] = ("open without a password on %s: %s"):format(here.node.bind or here.node.ip, table.concat(doors, ", "))
+  end
+  if here.layout.s3 then
+    local missing = require("appliance.spark.s3a").notes(here.layout, function(key) return here:mounted(key) end)
+    table.move(missing, 1, #missing, #notes + 1, notes)
   end
   if here:wants_archive() and not here:builds_archive() then
     notes[#notes + 1] = "no class data archive fits this Java and Spark, and there is too little memory to make one: JVMs start slower"

@@ -58,9 +58,25 @@ local function identity(seen)
   return table.concat(parts, "\n")
 end
 
+--- What there is for S3: { hadoop = version, aws = version of hadoop-aws, sdk = 1 or 2 (of AWS, as modules or in one), committers =
+--- spark-hadoop-cloud is there }. Each nil where it is not.
+local function s3_jars(jars)
+  local found = {}
+  for _, jar in ipairs(jars) do
+    local name = jar.name
+    found.hadoop = found.hadoop or name:match "^hadoop%-client%-api%-(%d+%.%d+%.%d+[%w.-]-)%.jar$"
+      or name:match "^hadoop%-common%-(%d+%.%d+%.%d+[%w.-]-)%.jar$"
+    found.aws = found.aws or name:match "^hadoop%-aws%-(%d+%.%d+%.%d+[%w.-]-)%.jar$"
+    if name:find "^s3%-2%.%d" or name:find "^bundle%-2%.%d" then found.sdk = 2 end
+    if name:find "^aws%-java%-sdk%-s3%-1%.%d" or name:find "^aws%-java%-sdk%-bundle%-1%.%d" then found.sdk = 1 end
+    if name:find "^spark%-hadoop%-cloud_%d" then found.committers = true end
+  end
+  return found
+end
+
 --- seen: { home =, jars = { { name =, size =, mtime = } }, java = { home =, release = text of its `release` file } }
 --- -> { home, version, scala, class_path (no directory in it), java = { home, program, major }, has_json_layout, has_thriftserver,
----      identity = what an archive depends on } | nil, failure
+---      s3 = which jars for S3 it has, identity = what an archive depends on } | nil, failure
 function layout.describe(seen)
   local scala, version = core_jar(seen.jars)
   if not version then
@@ -83,6 +99,7 @@ function layout.describe(seen)
     class_path = table.concat(in_order(seen.home, seen.jars), ":"),
     has_json_layout = has["log4j-layout-template-json"] or false,
     has_thriftserver = has["spark-hive-thriftserver"] or false,
+    s3 = s3_jars(seen.jars),
     identity = identity(seen),
   }
 end

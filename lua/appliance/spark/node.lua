@@ -34,7 +34,7 @@ local function join(...)
   return table.concat(parts, ":")
 end
 
---- facts: { node = node.identity(), limits = node.limits(), spark = spark.layout() }
+--- facts: { node = node.identity(), limits = node.limits(), spark = spark.layout(), s3 = spark.s3() or nil }
 function node.new(env, facts)
   local shares, err = shares_of(env, facts)
   if not shares then error(err.text, 0) end
@@ -46,7 +46,7 @@ function node.new(env, facts)
   local self = setmetatable({
     env = env, node = facts.node, limits = facts.limits, layout = layout, shares = shares, directories = directories(env),
     runs = { master = env.START_MASTER, worker = env.START_WORKER, thriftserver = env.START_THRIFTSERVER },
-    has_file = layout.layers or {},
+    has_file = layout.layers or {}, s3 = facts.s3 or {},
   }, node)
   self.masters = env.MASTER_URI or ("spark://%s:%d"):format(in_uri(facts.node.ip), env.MASTER_PORT)
   self.jars, self.fetched_jars = {}, {}

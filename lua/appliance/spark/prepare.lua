@@ -6,7 +6,7 @@ local SCRIPT <const> = [[
 umask 022
 mkdir -p "$@" || exit 1
 rm -f "$1"/worker_* "$1"/app_* "$1"/driver_*
-rm -rf "$2"/blockmgr-* "$2"/spark-* "$5"/archive-work.*
+rm -rf "$2"/blockmgr-* "$2"/spark-* "$2"/s3a "$5"/archive-work.*
 exit 0]]
 
 return function(here)
