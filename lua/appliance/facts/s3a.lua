@@ -66,8 +66,7 @@ function s3a.source()
     local environ = require("appliance.core.host").environ()
     if not has_s3a(env, environ, file) then return emit {} end
     local seen = s3a.read(environ)
-    local there, signs = pcall(require, "appliance.broker.signs")
-    if not there then return emit(seen) end
+    local signs = require "appliance.broker.signs"
     seen.broker = signs.call_for_broker(env, environ, file) or nil
     if seen.region or not signs.found(environ, file) then return emit(seen) end
     learn_region(emit, seen)

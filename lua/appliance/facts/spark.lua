@@ -131,10 +131,8 @@ local function is_configuration(name)
 end
 
 --- Texts of the mounted directory and of the files that settings name, as layers of the plan's files: { [name] = { layer } } | nil, err
---- copies: where those lie that settings name by a URI, { EXT_CONF = path }; see facts/fetched.lua.
---- with_hadoop: HADOOP_CONF_DIR's core-site.xml too. It stands behind our directory on every class path, and Hadoop reads the first
---- core-site.xml only: where there is one of ours, what it says must be in that.
-function spark.layers(env, home, state_dir, file, copies, with_hadoop)
+--- found: what spark.discover gave. copies: where those lie that settings name by a URI, { EXT_CONF = path }; see facts/fetched.lua.
+function spark.layers(env, found, file, copies)
   local layers = {}
   local function add(name, layer, origin, path)
     local text, err = file.read(path, MOST)
@@ -142,13 +140,15 @@ function spark.layers(env, home, state_dir, file, copies, with_hadoop)
     layers[name] = layers[name] or {}
     table.insert(layers[name], { layer = layer, origin = origin, text = text })
   end
-  local of_hadoop = with_hadoop and env.HADOOP_CONF_DIR and env.HADOOP_CONF_DIR .. "/core-site.xml"
+  -- HADOOP_CONF_DIR stands behind our directory on every class path, and Hadoop reads the first core-site.xml only: where there is one of
+  -- ours (spark/s3a.lua), what that of HADOOP_CONF_DIR says must be in it.
+  local of_hadoop = found.s3.aws and env.HADOOP_CONF_DIR and env.HADOOP_CONF_DIR .. "/core-site.xml"
   if of_hadoop and file.stat(of_hadoop) then
     local err = add("core-site.xml", "mounted", of_hadoop, of_hadoop)
     if err then return nil, err end
   end
-  local directory = env.SPARK_CONF_DIR or home .. "/conf"
-  if file.real(directory) ~= file.real(state_dir .. "/conf") then          -- our own output is no input
+  local directory = env.SPARK_CONF_DIR or found.home .. "/conf"
+  if file.real(directory) ~= file.real(env.STATE_DIR .. "/conf") then          -- our own output is no input
     for _, name in ipairs(file.list(directory) or {}) do
       local path = directory .. "/" .. name
       local seen = file.stat(path)
@@ -174,7 +174,7 @@ end
 function spark.renew(env, found, file, emit)
   local copies, err = require("appliance.facts.fetched").bring(env, true)
   local layers
-  if copies then layers, err = spark.layers(env, found.home, env.STATE_DIR, file, copies) end
+  if copies then layers, err = spark.layers(env, found, file, copies) end
   if not layers then
     require("appliance.core.log").warn(("everything stays as it is: %s"):format(tostring(err)))
     return false
@@ -199,7 +199,7 @@ function spark.source()
       copies, entries = fetched.bring(env)
       if not copies then return nil, entries end
     end
-    found.layers, err = spark.layers(env, found.home, env.state_dir_DIR, file, copies)
+    found.layers, err = spark.layers(env, found, file, copies)
     if not found.layers then return nil, err end
     found.program = host.program()
     emit(found)
