@@ -46,13 +46,6 @@ build_command() {
     build_tree "${1:-program}" && say "built: ${1:-build/spark-appliance}"
 }
 
-build_deb() {
-  need_packages dpkg-shlibdeps:dpkg-dev
-  build_program || return 1
-  (cd "$TOP/build" && cpack -G DEB >cpack.log 2>&1) || { cat "$TOP/build/cpack.log" >&2; return 1; }
-  ls "$TOP"/build/*.deb
-}
-
 # format_c [--check]: every C source of ours, in place, or only told about.
 format_c() {
   need_packages clang-format:clang-format

@@ -78,7 +78,8 @@ test_prepare() {
     (spark_home "$version") >/dev/null || return 1
   done
 
-  if is_wanted aws; then test_parts || return 1; fi
+  case $wanted in *' aws'* | *' spark'*) test_python=$(parts_python tests) || return 1 ;; esac
+  if is_wanted aws; then test_s3rver=$(parts_s3rver) || return 1; fi
 
   # Nothing of the caller's own Spark or cloud may reach the tests, and no JVM may look for a cloud's metadata.
   for name in $(env | sed -n 's/^\(SPARK_[A-Z_]*\|AWS_[A-Z0-9_]*\|START_[A-Z_]*\|MASTER_URI\|PROFILE\|STATE_DIR\)=.*/\1/p'); do
@@ -86,9 +87,6 @@ test_prepare() {
   done
   export AWS_EC2_METADATA_DISABLED=true CMOCKA_MESSAGE_OUTPUT=TAP
 }
-
-# Sets test_python and test_s3rver: where the real parts of the group aws are.
-test_parts() { test_python=$(parts_python tests) && test_s3rver=$(parts_s3rver); }
 
 # test_lane GROUPS: one after another, stoppable at any time.
 test_lane() {
@@ -159,10 +157,12 @@ group_aws() {
 
 run_spark() {
   SPARK_HOME=$(spark_home "$2")
-  export SPARK_HOME
+  AWS_PYTHON=$test_python
+  export SPARK_HOME AWS_PYTHON
   suite_prefix=$1
   run_folder build spark 600
   suite_prefix=
+  unset AWS_PYTHON
 }
 group_spark() { run_spark '' "$(pinned spark default 2)"; }
 group_spark_3_5() { run_spark 3.5: "$(pinned spark second 2)"; }

@@ -30,8 +30,15 @@ end
 --- Lines of Python with the server's boto3; they may stand as far right as the Lua around them.
 local function boto(server, lines, args) return parts.boto(server, (lines:gsub("\n +", "\n")), args) end
 
+local function has_s3a()
+  for _, name in ipairs(file.list(os.getenv "SPARK_HOME" .. "/jars")) do
+    if name:find "^hadoop%-aws%-" then return true end
+  end
+end
+
 describe("s3:// in Spark", function()
   local imds, moto, node
+  if not has_s3a() then return pending "this Spark has no hadoop-aws: its companions are not published" end
   local closing = {}
 
   setup(function()
@@ -122,8 +129,8 @@ describe("s3:// in Spark", function()
     end)
 
     it("writes event logs there", function()
-      local events = boto(moto, [[print(s3.list_objects_v2(Bucket="data", Prefix="events/")["KeyCount"])]])
-      assert.is_true(tonumber(events) > 1, events)
+      local events = boto(moto, [[print([o["Key"] for o in s3.list_objects_v2(Bucket="data", Prefix="events/")["Contents"]])]])
+      assert.matches("app%-%d+%-%d+", events)
     end)
   end)
 

@@ -60,7 +60,7 @@ end
 
 --- What there is for S3: { hadoop = version, aws = version of hadoop-aws, sdk = 1 or 2 (of AWS, as modules or in one), committers =
 --- spark-hadoop-cloud is there }. Each nil where it is not.
-local function s3_jars(jars)
+function layout.s3_jars(jars)
   local found = {}
   for _, jar in ipairs(jars) do
     local name = jar.name
@@ -99,7 +99,7 @@ function layout.describe(seen)
     class_path = table.concat(in_order(seen.home, seen.jars), ":"),
     has_json_layout = has["log4j-layout-template-json"] or false,
     has_thriftserver = has["spark-hive-thriftserver"] or false,
-    s3 = s3_jars(seen.jars),
+    s3 = layout.s3_jars(seen.jars),
     identity = identity(seen),
   }
 end
