@@ -8,8 +8,14 @@ local program = assert(os.getenv "APPLIANCE", "APPLIANCE must name the program")
 --- Only what a container would have: a PID namespace of its own.
 local AS_PID1 <const> = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc "
 
+--- The process below this one, or nil.
+local function child_of(pid)
+  local text = pid and file.read(("/proc/%d/task/%d/children"):format(pid, pid))
+  return text and tonumber(text:match "%d+")
+end
+
 describe("a node whose plan fetches", function()
-  local server, home, pid
+  local server, home, pid                                      -- of the shell above unshare, which is above PID 1
 
   setup(function() server = file_server.start() end)
   teardown(function() server:__close() end)
@@ -24,7 +30,8 @@ describe("a node whose plan fetches", function()
   end)
 
   after_each(function()
-    if pid then os.execute(("kill -KILL %d 2>/dev/null; while kill -0 %d 2>/dev/null; do sleep 0.02; done"):format(pid, pid)) end
+    local unshare = child_of(pid)
+    if unshare then os.execute(("kill -KILL %d; while kill -0 %d 2>/dev/null; do sleep 0.02; done"):format(unshare, pid)) end
     pid = nil
     file.remove_tree(home)
   end)
@@ -67,11 +74,7 @@ describe("a node whose plan fetches", function()
     error("did not end\n" .. log(), 2)
   end
 
-  local function child_of_unshare()
-    local text = file.read(("/proc/%d/task/%d/children"):format(pid, pid)) or ""
-    local unshare = text:match "%d+"
-    return unshare and (file.read(("/proc/%s/task/%s/children"):format(unshare, unshare)) or ""):match "%d+"
-  end
+  local function signal(name) os.execute(("kill -%s %d"):format(name, child_of(child_of(pid)))) end
 
   it("has fetched it before the first service, and does not fetch again what is still the same", function()
     profile(('x = "%s/x", ["data/disk"] = { from = "file://%s/source", mode = 384 }'):format(server.base, home))
@@ -80,7 +83,7 @@ describe("a node whose plan fetches", function()
     assert.matches("x: fetched from " .. server.base .. "/x, 3b\n.*reads: started", log())
     local copy = home .. "/state/fetched/data/disk"
     assert.same({ "from the disk", 384 }, { file.read(copy), file.stat(copy).mode })
-    os.execute("kill -TERM " .. child_of_unshare())
+    signal "TERM"
     assert.equal(0, code())
     os.remove(home .. "/code")
     os.remove(home .. "/log")
@@ -108,17 +111,17 @@ describe("a node whose plan fetches", function()
     await "reads | one"
     server:put("/new", "two")
     profile(('x = "%s/new"'):format(server.base))
-    os.execute("kill -HUP " .. child_of_unshare())
+    signal "HUP"
     await "reads | two"
     profile(('x = "%s/none"'):format(server.base))
-    os.execute("kill -HUP " .. child_of_unshare())
+    signal "HUP"
     await "not carried out: "
     await "in force but for what failed"
     assert.equal("two", file.read(home .. "/state/fetched/x"))
     profile ""
     local text = file.read(home .. "/profiles/p.lua"):gsub('inputs = { "x" }', "")
     assert(file.replace(home .. "/profiles/p.lua", text, 420, false))
-    os.execute("kill -HUP " .. child_of_unshare())
+    signal "HUP"
     await "x: removed, no longer in the plan"
     assert.is_nil(file.stat(home .. "/state/fetched/x"))
     assert.equal(1, select(2, log():gsub("plain: started", "")))
