@@ -29,6 +29,8 @@ struct credentials_store; /* credentials.h */
 struct aws_client *aws_client_open(struct loop *, const struct aws_settings *, struct credentials_store *, struct err *);
 void aws_client_close(struct aws_client *); /* all its requests have ended or been stopped; wipes its signing keys */
 
+bool aws_client_is_busy(const struct aws_client *); /* some have not ended yet */
+
 const struct aws_settings *aws_client_settings(const struct aws_client *);
 int64_t aws_client_wall_ms(const struct aws_client *); /* the time as AWS has it: our clock and the skew that was found */
 /* The region a bucket was found in, or NULL: then requests go to the region that is asked for or configured. Good until the next turn. */

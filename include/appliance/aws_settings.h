@@ -28,10 +28,9 @@ struct aws_settings {
     const char *profile;    /* whose properties count; NULL: there is none of that name */
     struct aws_settings_endpoint {
         const char *service; /* "s3", "elastic_load_balancing": as in the variables' names, in small letters; NULL: for all */
-        bool from_file;      /* then a variable for all services beats it */
         const char *from;    /* "AWS_ENDPOINT_URL_S3" or "FILE:LINE", for sentences */
         struct aws_endpoint endpoint;
-    } endpoints[AWS_ENDPOINT_LIMIT];
+    } endpoints[AWS_ENDPOINT_LIMIT]; /* the first that fits a service is its */
     int endpoint_count;
     struct buf texts; /* the memory of all of these; reserved at once, so that nothing in it moves */
 };

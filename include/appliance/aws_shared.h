@@ -8,10 +8,12 @@
 
 /* The store over environ. NULL with err: no memory or descriptors. */
 struct credentials_store *aws_shared_credentials(struct err *);
-/* Closes it, so that the next use begins anew: with other settings, or at the end. */
-void aws_shared_close(void);
 /* The client over that store, with the settings of environ and its files, read once. NULL with ERR_INVALID: a setting is at fault; they are
  * read again by the next call. */
 struct aws_client *aws_shared_client(struct err *);
+/* Whether somebody waits for credentials or an answer: closing would leave him waiting. */
+bool aws_shared_is_busy(void);
+/* Closes both, so that the next use begins anew: with other settings, or at the end. */
+void aws_shared_close(void);
 
 #endif

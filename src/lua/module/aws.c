@@ -10,6 +10,7 @@ int aws_open_digest(lua_State *L);
 int aws_open_http(lua_State *L);
 int aws_open_credentials(lua_State *L);
 int aws_open_imds(lua_State *L);
+int aws_open_request(lua_State *L);
 
 int luaopen_appliance_native_aws(lua_State *L);
 int luaopen_appliance_native_aws(lua_State *L)
@@ -23,6 +24,7 @@ int luaopen_appliance_native_aws(lua_State *L)
         {"http", aws_open_http},
         {"credentials", aws_open_credentials},
         {"imds", aws_open_imds},
+        {"request", aws_open_request},
         {NULL, NULL},
     };
     lua_newtable(L);

@@ -186,11 +186,8 @@ static int configured(lua_State *L)
 static int forget(lua_State *L)
 {
     struct err err;
-    struct credentials_store *store = aws_shared_credentials(&err);
-    if (!store)
-        return bind_fail(L, &err);
-    if (credentials_is_asked(store)) {
-        err_set(&err, ERR_CONFLICT, "somebody waits for credentials just now");
+    if (aws_shared_is_busy()) {
+        err_set(&err, ERR_CONFLICT, "somebody waits for credentials, or for an answer, just now");
         return bind_fail(L, &err);
     }
     aws_shared_close();

@@ -13,7 +13,8 @@
 #include "appliance/bind.h"
 #include "appliance/http.h"
 
-#include <ctype.h>
+#include "aws_push.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -109,41 +110,6 @@ static int shutdown_close(lua_State *L)
     return 0;
 }
 
-/* The value on top; what can't be a header raises, as it is the caller's doing. */
-static void add_header(lua_State *L, struct headers *headers, const char *name)
-{
-    struct err err;
-    struct bytes value;
-    if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
-        luaL_error(L, "headers: %s: a string expected, got %s", name, luaL_typename(L, -1));
-    value.data = lua_tolstring(L, -1, &value.length);
-    if (!headers_add(headers, name, value, &err))
-        luaL_error(L, "%s", err.text);
-}
-
-static void check_headers(lua_State *L, int index, struct headers *headers)
-{
-    int kind = lua_getfield(L, index, "headers");
-    if (kind == LUA_TNIL) {
-        lua_pop(L, 1);
-        return;
-    }
-    luaL_argexpected(L, kind == LUA_TTABLE, index, "table with a table of headers");
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "headers: the names must be strings");
-        const char *name = lua_tostring(L, -2);
-        if (lua_type(L, -1) != LUA_TTABLE) {
-            add_header(L, headers, name);
-            continue;
-        }
-        for (lua_Integer i = 1; lua_geti(L, -1, i) != LUA_TNIL; i++, lua_pop(L, 1))
-            add_header(L, headers, name);
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-}
-
 static struct http_spec check_spec(lua_State *L, struct sink *sink)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -181,32 +147,6 @@ static struct http_spec check_spec(lua_State *L, struct sink *sink)
     return spec;
 }
 
-static void push_lower(lua_State *L, const char *name)
-{
-    luaL_Buffer text;
-    luaL_buffinit(L, &text);
-    for (; *name; name++)
-        luaL_addchar(&text, (char)tolower((unsigned char)*name));
-    luaL_pushresult(&text);
-}
-
-/* Several of one name are one value with commas between (RFC 9110, 5.3). */
-static void push_headers(lua_State *L, const struct headers *headers)
-{
-    const char *name, *value;
-    lua_createtable(L, 0, headers->count);
-    for (size_t at = 0; headers_next(headers, &at, &name, &value);) {
-        push_lower(L, name);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) == LUA_TSTRING)
-            lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), value);
-        else
-            lua_pushstring(L, value);
-        lua_remove(L, -2);
-        lua_rawset(L, -3);
-    }
-}
-
 /* Whoever stopped the body knows better why than the request does. */
 static struct err why_it_failed(const struct request *r)
 {
@@ -242,7 +182,7 @@ static int request_ended(lua_State *L, int status, lua_KContext context)
     }
     lua_pushinteger(L, fetch->status);
     lua_setfield(L, -2, "status");
-    push_headers(L, &fetch->headers);
+    aws_push_headers(L, &fetch->headers);
     lua_setfield(L, -2, "headers");
     lua_pushlstring(L, fetch->body.data ? fetch->body.data : "", fetch->body.length);
     lua_setfield(L, -2, "body");
@@ -263,7 +203,7 @@ static int request(lua_State *L)
     lua_settop(L, 1);
     struct headers *headers = bind_op(L, sizeof *headers, HEADERS);
     headers_init(headers, HEADERS_CEILING);
-    check_headers(L, 1, headers);
+    aws_check_headers(L, 1, headers);
     struct request *r = bind_op(L, sizeof *r, REQUEST);
     lua_getfield(L, 1, "body");
     lua_setiuservalue(L, 3, 1);

@@ -3,7 +3,11 @@
 #include "appliance/aws_host.h"
 #include "appliance/task.h"
 
+#include <unistd.h>
+
 static struct credentials_store *store;
+static struct aws_client *client;
+static struct aws_settings settings;
 
 struct credentials_store *aws_shared_credentials(struct err *err)
 {
@@ -15,8 +19,27 @@ struct credentials_store *aws_shared_credentials(struct err *err)
     return store;
 }
 
+struct aws_client *aws_shared_client(struct err *err)
+{
+    if (client || !aws_shared_credentials(err))
+        return client;
+    if (aws_settings_load(&settings, environ, err))
+        client = aws_client_open(task_loop(), &settings, store, err);
+    if (!client)
+        aws_settings_free(&settings);
+    return client;
+}
+
+bool aws_shared_is_busy(void)
+{
+    return (store && credentials_is_asked(store)) || (client && aws_client_is_busy(client));
+}
+
 void aws_shared_close(void)
 {
+    aws_client_close(client);
+    client = NULL;
+    aws_settings_free(&settings);
     credentials_close(store);
     store = NULL;
 }

@@ -1,0 +1,335 @@
+/* appliance.native.aws.request - signed requests to AWS that wait as tasks do, by the engine of aws_request.h; lua/appliance/aws.lua wraps it.
+ *
+ *   send(spec) -> { status, headers (names in lower case), body, attempts, request_id, region, verified, url } | nil, err
+ *   err: kind, code (HTTP status), text, name ("NoSuchKey", or why there was no answer), request_id, attempts
+ *   settings() -> { region, attempts, ca_file, profile, checksum_requests, ... } | nil, err
+ *
+ * Fields of a spec: service ("s3"), method ("GET"), bucket, key (S3) or path; query ({ name = value } or { { name, value }, ... }, numbers are
+ * fine), headers ({ name = value or list }), body (a string); region, role (ARN), endpoint (URL), path_style (boolean), anonymous,
+ * request_payer, keys ({ access_key_id, secret_access_key, session_token }), ca_file, no_proxy, dualstack, fips; checksum (false, or a name such as
+ * "SHA256"), checksum_needed, may_fail_in_200, no_retry, expect_continue, subject; ceiling (bytes of the answer, 1 MiB); in seconds: timeout
+ * (of all tries; none), connect_timeout, first_byte_timeout, stall_timeout; presign (seconds): nothing is sent, and the answer is { url = }. */
+#include "appliance/aws_shared.h"
+#include "appliance/bind.h"
+
+#include "aws_push.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define REQUEST "appliance.aws.request"
+
+enum { HEADERS_CEILING = 64 * 1024, CEILING_LIMIT = 1 << 30, SPEC = 1, PINS = 2, QUERY = 3, OP = 4 };
+
+struct send {
+    struct aws_request request;
+    struct wait wait;
+    struct aws_spec spec;
+    struct aws_endpoint endpoint;
+    struct credentials keys;
+    struct headers headers;
+    struct aws_pair query[];
+};
+
+static void done(struct aws_request *request)
+{
+    wait_finish(&((struct send *)(void *)((char *)request - offsetof(struct send, request)))->wait);
+}
+
+static int send_close(lua_State *L)
+{
+    struct send *s = luaL_checkudata(L, 1, REQUEST);
+    aws_request_stop(&s->request);
+    credentials_free(&s->keys);
+    headers_free(&s->headers);
+    return 0;
+}
+
+/* --- the spec --- */
+
+/* The string on top is kept for as long as the request: the caller's tables may change while we wait. Pops it. */
+static struct bytes pin(lua_State *L)
+{
+    struct bytes text;
+    text.data = lua_tolstring(L, -1, &text.length);
+    lua_rawseti(L, PINS, (lua_Integer)lua_rawlen(L, PINS) + 1);
+    return text;
+}
+
+static struct bytes bytes_field(lua_State *L, int index, const char *name)
+{
+    if (!bind_field_string(L, index, name, NULL))
+        return (struct bytes){"", 0};
+    lua_getfield(L, index, name);
+    return pin(L);
+}
+
+static const char *text_field(lua_State *L, int index, const char *name, const char *otherwise)
+{
+    struct bytes text = bytes_field(L, index, name);
+    if (text.length == 0)
+        return otherwise;
+    if (strlen(text.data) != text.length)
+        luaL_error(L, "%s: it has a zero byte", name);
+    return text.data;
+}
+
+/* Pushes field `query` of the spec, which may be nil; how many pairs it has. */
+static int push_query(lua_State *L)
+{
+    int count = 0, kind = lua_getfield(L, SPEC, "query");
+    if (kind == LUA_TNIL)
+        return 0;
+    luaL_argexpected(L, kind == LUA_TTABLE, SPEC, "table with a table of query parameters");
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        count++;
+    if (count > SIGV4_PAIRS_LIMIT)
+        luaL_error(L, "query: more than %d parameters", SIGV4_PAIRS_LIMIT);
+    return count;
+}
+
+static struct bytes query_text(lua_State *L, const char *what)
+{
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+        lua_pushstring(L, lua_tostring(L, -1)); /* on a copy: a converted key would confuse lua_next */
+        lua_remove(L, -2);
+    }
+    if (lua_type(L, -1) != LUA_TSTRING)
+        luaL_error(L, "query: %s must be a string or a number, not %s", what, luaL_typename(L, -1));
+    return pin(L);
+}
+
+static void read_query(lua_State *L, struct send *s)
+{
+    for (lua_pushnil(L); lua_next(L, QUERY);) {
+        struct aws_pair *pair = &s->query[s->spec.query_count++];
+        if (lua_type(L, -2) == LUA_TNUMBER) { /* { name, value } */
+            if (lua_type(L, -1) != LUA_TTABLE)
+                luaL_error(L, "query: a list holds { name, value }");
+            lua_geti(L, -1, 1);
+            pair->name = query_text(L, "a name");
+            lua_geti(L, -1, 2);
+            pair->value = query_text(L, pair->name.data);
+            lua_pop(L, 1);
+        } else {
+            lua_pushvalue(L, -2);
+            pair->name = query_text(L, "a name");
+            pair->value = query_text(L, pair->name.data);
+        }
+    }
+}
+
+static void read_keys(lua_State *L, struct send *s)
+{
+    struct err err;
+    int kind = lua_getfield(L, SPEC, "keys");
+    if (kind != LUA_TNIL) {
+        luaL_argexpected(L, kind == LUA_TTABLE, SPEC, "table with a table of keys");
+        int at = lua_gettop(L);
+        struct bytes id = bytes_field(L, at, "access_key_id"), secret = bytes_field(L, at, "secret_access_key");
+        struct bytes token = bytes_field(L, at, "session_token");
+        if (!credentials_set(&s->keys, id, secret, token, (struct bytes){"", 0}, CREDENTIALS_NEVER, &err))
+            luaL_error(L, "keys: %s", err.text);
+        s->spec.keys = &s->keys;
+    }
+    lua_pop(L, 1);
+}
+
+static void read_checksum(lua_State *L, struct aws_spec *spec)
+{
+    int kind = lua_getfield(L, SPEC, "checksum");
+    if (kind == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
+        spec->flags |= AWS_CHECKSUM_OFF;
+    } else if (kind == LUA_TSTRING) {
+        spec->checksum = aws_checksum_kind_of(bytes_of(lua_tostring(L, -1)));
+        if (spec->checksum == AWS_CHECKSUM_NONE)
+            luaL_error(L, "checksum: \"%s\" is none: CRC64NVME, CRC32C, CRC32, SHA256, SHA1 or MD5", lua_tostring(L, -1));
+    } else if (kind != LUA_TNIL && kind != LUA_TBOOLEAN) {
+        luaL_error(L, "checksum: false or a name expected, got %s", lua_typename(L, kind));
+    }
+    lua_pop(L, 1);
+}
+
+static unsigned read_flags(lua_State *L)
+{
+    static const struct {
+        const char *field;
+        unsigned flag;
+    } flags[] = {
+        {"anonymous", AWS_ANONYMOUS},
+        {"may_fail_in_200", AWS_MAY_FAIL_IN_200},
+        {"checksum_needed", AWS_CHECKSUM_NEEDED},
+        {"dualstack", AWS_DUALSTACK},
+        {"fips", AWS_FIPS},
+        {"request_payer", AWS_REQUEST_PAYER},
+        {"expect_continue", AWS_EXPECT_CONTINUE},
+        {"no_retry", AWS_NO_RETRY},
+        {"no_proxy", AWS_NO_PROXY},
+    };
+    unsigned all = 0;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (bind_field_boolean(L, SPEC, flags[i].field, false))
+            all |= flags[i].flag;
+    return all;
+}
+
+static void read_limits(lua_State *L, struct aws_spec *spec)
+{
+    spec->deadline_ms = bind_field_ms(L, SPEC, "timeout", 0);
+    spec->connect_ms = bind_field_ms(L, SPEC, "connect_timeout", 0);
+    spec->first_byte_ms = bind_field_ms(L, SPEC, "first_byte_timeout", 0);
+    spec->stall_ms = bind_field_ms(L, SPEC, "stall_timeout", 0);
+    spec->presign_s = bind_field_ms(L, SPEC, "presign", 0) / 1000;
+    double ceiling = bind_field_number(L, SPEC, "ceiling", 1 << 20);
+    if (!(ceiling >= 0 && ceiling <= CEILING_LIMIT))
+        luaL_error(L, "ceiling: 0 to 1 GiB");
+    spec->ceiling = ceiling < 1 ? 1 : (size_t)ceiling;
+}
+
+static void read_endpoint(lua_State *L, struct send *s)
+{
+    struct err err;
+    struct bytes url = bytes_field(L, SPEC, "endpoint");
+    if (url.length == 0)
+        return;
+    if (!aws_endpoint_read(url, &s->endpoint, &err))
+        luaL_error(L, "endpoint: %s", err.text);
+    s->spec.endpoint = &s->endpoint;
+}
+
+static void read_style(lua_State *L, struct aws_spec *spec)
+{
+    if (lua_getfield(L, SPEC, "path_style") != LUA_TNIL)
+        spec->style = bind_field_boolean(L, SPEC, "path_style", false) ? S3_STYLE_PATH : S3_STYLE_VIRTUAL;
+    lua_pop(L, 1);
+}
+
+static void read_spec(lua_State *L, struct send *s)
+{
+    struct aws_spec *spec = &s->spec;
+    spec->service = text_field(L, SPEC, "service", "s3");
+    spec->method = text_field(L, SPEC, "method", "GET");
+    spec->region = text_field(L, SPEC, "region", NULL);
+    spec->role = text_field(L, SPEC, "role", NULL);
+    spec->ca_file = text_field(L, SPEC, "ca_file", NULL);
+    spec->subject = text_field(L, SPEC, "subject", NULL);
+    spec->bucket = bytes_field(L, SPEC, "bucket");
+    spec->key = bytes_field(L, SPEC, "key");
+    spec->path = bytes_field(L, SPEC, "path");
+    spec->flags = read_flags(L);
+    read_style(L, spec);
+    read_endpoint(L, s);
+    read_limits(L, spec);
+    read_checksum(L, spec);
+    read_keys(L, s);
+    if (bind_field_string(L, SPEC, "body", NULL)) {
+        struct bytes body = bytes_field(L, SPEC, "body");
+        spec->body = (struct aws_body){.kind = HTTP_FROM_MEMORY, .data = body.data, .length = (int64_t)body.length};
+    }
+    spec->query = s->query;
+    spec->headers = &s->headers;
+}
+
+/* --- the answer --- */
+
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+    if (!text || !*text)
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+static void push_common(lua_State *L, const struct aws_request *r)
+{
+    set_text(L, "request_id", r->request_id);
+    set_text(L, "region", r->region);
+    lua_pushinteger(L, r->attempts);
+    lua_setfield(L, -2, "attempts");
+}
+
+static int sent(lua_State *L, int status, lua_KContext context)
+{
+    (void)status, (void)context;
+    const struct send *s = luaL_checkudata(L, OP, REQUEST);
+    const struct aws_request *r = &s->request;
+    const struct http_fetch *fetch = &r->fetch;
+    if (!r->ok) {
+        bind_fail(L, &r->err);
+        set_text(L, "name", r->name);
+        push_common(L, r);
+        return 2;
+    }
+    lua_createtable(L, 0, 8);
+    push_common(L, r);
+    lua_pushlstring(L, fetch->body.data ? fetch->body.data : "", fetch->body.length);
+    lua_setfield(L, -2, s->spec.presign_s ? "url" : "body");
+    if (s->spec.presign_s)
+        return 1;
+    lua_pushinteger(L, fetch->status);
+    lua_setfield(L, -2, "status");
+    aws_push_headers(L, &fetch->headers);
+    lua_setfield(L, -2, "headers");
+    set_text(L, "verified", aws_checksum_name(r->verified));
+    return 1;
+}
+
+static int send(lua_State *L)
+{
+    struct err err;
+    luaL_checktype(L, SPEC, LUA_TTABLE);
+    bind_loop(L);
+    lua_settop(L, SPEC);
+    lua_newtable(L); /* PINS */
+    int count = push_query(L);
+    struct send *s = bind_op(L, sizeof *s + (size_t)count * sizeof s->query[0], REQUEST);
+    headers_init(&s->headers, HEADERS_CEILING);
+    lua_pushvalue(L, PINS);
+    lua_setiuservalue(L, -2, 1);
+    if (count)
+        read_query(L, s);
+    read_spec(L, s);
+    aws_check_headers(L, SPEC, &s->headers);
+    struct aws_client *client = aws_shared_client(&err);
+    if (!client || !aws_request_start(&s->request, client, &s->spec, done, &err))
+        return bind_fail(L, &err);
+    return task_await(L, &s->wait, sent);
+}
+
+/* --- settings --- */
+
+static int settings(lua_State *L)
+{
+    struct err err;
+    bind_loop(L);
+    struct aws_client *client = aws_shared_client(&err);
+    if (!client)
+        return bind_fail(L, &err);
+    const struct aws_settings *s = aws_client_settings(client);
+    lua_createtable(L, 0, 12);
+    set_text(L, "region", s->region);
+    set_text(L, "ca_file", s->ca_file);
+    set_text(L, "profile", s->profile);
+    lua_pushinteger(L, s->attempts);
+    lua_setfield(L, -2, "attempts");
+    lua_pushboolean(L, s->checksum_requests);
+    lua_setfield(L, -2, "checksum_requests");
+    lua_pushboolean(L, s->checksum_answers);
+    lua_setfield(L, -2, "checksum_answers");
+    lua_createtable(L, 0, s->endpoint_count);
+    for (int i = s->endpoint_count - 1; i >= 0; i--) { /* those that go before others last, so that they stay */
+        lua_pushstring(L, s->endpoints[i].from);
+        lua_setfield(L, -2, s->endpoints[i].service ? s->endpoints[i].service : "*");
+    }
+    lua_setfield(L, -2, "endpoints");
+    return 1;
+}
+
+int aws_open_request(lua_State *L);
+int aws_open_request(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"send", send}, {"settings", settings}, {NULL, NULL}};
+    bind_type(L, REQUEST, send_close, NULL);
+    luaL_newlib(L, functions);
+    return 1;
+}
