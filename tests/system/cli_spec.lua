@@ -281,6 +281,24 @@ describe("the program", function()
     assert.equal(1, (run("lua", "missing.lua")))
   end)
 
+  it("lets a command end in its own way when it is interrupted, and at once the second time", function()
+    write(home .. "/patient.lua", [[
+      local program, task = require "appliance.core.program", require "appliance.core.task"
+      require("appliance.core.host").write(1, "ready\n")
+      local signal = program.interrupted()
+      require("appliance.core.host").write(1, "signal " .. signal .. "\n")
+      if ... == "for ever" then task.sleep(1000) end
+      return 7
+    ]])
+    -- The shell kills when it has read the line that says so, and tells how it ended.
+    local script = "rm -f fifo; mkfifo fifo; %s >fifo & exec 3<fifo; read line <&3; kill -INT $!; read line <&3; echo $line; %s "
+      .. "wait $!; echo $?"
+    local _, out = sh(script:format(command_line { program, "lua", home .. "/patient.lua" }, ""))
+    assert.equal("signal 2\n7\n", out)
+    _, out = sh(script:format(command_line { program, "lua", home .. "/patient.lua", "for ever" }, "kill -TERM $!;"))
+    assert.equal("signal 2\n143\n", out)
+  end)
+
   it("runs a site's tests", function()
     if os.getenv "SANITIZED" then return pending "Debian's interpreter can't load modules with the sanitizer in them" end
     assert(os.execute(("mkdir -p %s/site"):format(home)))
