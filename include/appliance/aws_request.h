@@ -118,7 +118,10 @@ struct aws_request { /* zeroed = stopped */
     char region[AWS_REGION_SIZE];         /* the last try was signed for */
     int attempts;                         /* requests that were sent, the corrections included */
     enum aws_checksum_kind verified; /* what the answer's body was held against, and fits; NONE: there was nothing to hold it against */
-    struct aws_call *call;           /* the engine's own, while it is under way */
+    /* Of the body that was sent, in a header or a trailer; NONE: none was. */
+    enum aws_checksum_kind sent_kind;
+    char sent_checksum[AWS_CHECKSUM_TEXT_SIZE];
+    struct aws_call *call; /* the engine's own, while it is under way */
 };
 
 /* False: what is asked makes no sense (err says what), and nothing was begun. */

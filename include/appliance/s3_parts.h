@@ -14,7 +14,7 @@
 #define S3_PART_USUAL  (8 * S3_MIB)
 #define S3_OBJECT_MOST (S3_PARTS_MOST * S3_PART_MOST) /* 48.8 TiB */
 #define S3_ONE_PIECE   (16 * S3_MIB)                  /* up to here an upload is one request */
-#define S3_MEMORY      (44 * S3_MIB)                  /* what a transfer holds; with all else of the process it stays below 64 MiB */
+#define S3_MEMORY      (40 * S3_MIB)                  /* what a transfer holds; with all else of the process it stays below 64 MiB */
 
 enum { S3_PARTS_MOST = 10000, S3_CONNECTIONS = 16 };
 
@@ -31,9 +31,9 @@ bool s3_plan_put(int64_t size, int64_t part, struct s3_put_plan *, struct err *)
 /* --- an upload of unknown size, from a pipe ---
  * A part must be whole in memory before it is sent, for its length is said first and it may have to be sent again. So the parts share
  * S3_MEMORY: as they grow, fewer are on their way at a time. They begin as small as that is fast, and grow so that 10,000 reach far:
- *   parts 1-1000: 5.5 MiB, 8 at a time; -2500: 8.8 MiB, 5; -4500: 14.6 MiB, 3; -7000: 22 MiB, 2; -10000: 44 MiB, 1
- * which is 229 GiB in all (S3_PIPE_MOST). Who says a size to be expected gets parts of one length, and up to 429 GiB (10,000 x 44 MiB). */
-#define S3_PIPE_MOST          INT64_C(246450310000)
+ *   parts 1-1000: 5 MiB, 8 at a time; -2500: 8 MiB, 5; -4500: 13.3 MiB, 3; -7000: 20 MiB, 2; -10000: 40 MiB, 1
+ * which is 208 GiB in all (S3_PIPE_MOST). Who says a size to be expected gets parts of one length, and up to 390 GiB (10,000 x 40 MiB). */
+#define S3_PIPE_MOST          INT64_C(224045738000)
 #define S3_PIPE_EXPECTED_MOST (S3_PARTS_MOST * S3_MEMORY)
 /* Length of the part with this number (1 to S3_PARTS_MOST). expected: bytes that are to be expected; 0: no idea. */
 int64_t s3_pipe_part(int number, int64_t expected);
@@ -59,7 +59,7 @@ void s3_spans_start(struct s3_spans *, int64_t start, int64_t end, int64_t part,
 bool s3_spans_take(struct s3_spans *, int64_t lead_at, struct s3_span *);
 
 /* A download to where order matters (a pipe): each part waits in memory for its turn, so they are small and more of them are on their way. */
-#define S3_ORDERED_PART (3 * S3_MIB / 2)
-enum { S3_ORDERED_PARTS = S3_MEMORY / S3_ORDERED_PART - 1 }; /* in memory at a time, and connections: 28 */
+#define S3_ORDERED_PART S3_MIB
+enum { S3_ORDERED_PARTS = 36 }; /* in memory at a time, and connections */
 
 #endif

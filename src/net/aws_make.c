@@ -320,6 +320,7 @@ bool aws_make(struct aws_call *call, const struct credentials *keys, struct http
     if (!make_address(call, err))
         return false;
     enum aws_checksum_kind kind = choose_checksum(call);
+    call->request->sent_kind = kind;
     if (!choose_payload(call, kind, &request, err) || !make_headers(call, kind, err))
         return false;
     fill_request(call, &request);

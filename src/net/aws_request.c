@@ -331,6 +331,9 @@ static void succeed(struct aws_call *call)
         aws_client_note_plain(call->client, call->origin);
     aws_tokens_return(&call->client->tokens, call->taken);
     snprintf(request->request_id, sizeof request->request_id, "%s", id ? id : "");
+    if (request->sent_kind != AWS_CHECKSUM_NONE)
+        snprintf(request->sent_checksum, sizeof request->sent_checksum, "%s",
+                 request->spec->checksum_value ? request->spec->checksum_value : call->sender.value);
     *request->name = 0;
     request->err = (struct err){0};
     request->ok = true;

@@ -94,8 +94,8 @@ static void takes_the_shortest_parts_that_reach_what_is_expected(void **state)
 {
     (void)state;
     assert_int_equal(s3_pipe_part(1, 1), S3_MEMORY / 8);
-    assert_int_equal(s3_pipe_part(9999, 50 * GIB), S3_MEMORY / 8);
-    for (int64_t expected = GIB; expected < 400 * GIB; expected += 13 * GIB) {
+    assert_int_equal(s3_pipe_part(9999, 40 * GIB), S3_MEMORY / 8);
+    for (int64_t expected = GIB; expected < 360 * GIB; expected += 13 * GIB) {
         assert_true(s3_pipe_part(1, expected) * S3_PARTS_MOST >= expected);
         assert_int_equal(s3_pipe_part(1, expected), s3_pipe_part(S3_PARTS_MOST, expected));
     }

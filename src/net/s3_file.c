@@ -1,0 +1,163 @@
+#include "appliance/offload.h"
+#include "appliance/sys.h"
+#include "s3_inner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Where a link leads, so that the link stays one. */
+static char *target_of(const char *path)
+{
+    struct stat status;
+    char *real = lstat(path, &status) == 0 && S_ISLNK(status.st_mode) ? realpath(path, NULL) : NULL;
+    return real ? real : strdup(path);
+}
+
+bool s3_file_open(struct s3_file *file, const char *path, mode_t mode, struct err *err)
+{
+    static unsigned count;
+    struct stat status;
+    *file = (struct s3_file){.fd = -1};
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return err_set(err, ERR_CONFLICT, "%s: is a directory: name the file in it", path);
+    file->path = target_of(path);
+    if (!file->path || asprintf(&file->temp, "%s.%d.%u.part", file->path, (int)getpid(), count++) < 0) {
+        file->temp = NULL;
+        s3_file_drop(file);
+        return err_set(err, ERR_SYSTEM, "%s: no memory", path);
+    }
+    sys.unlink(file->temp); /* of an earlier process with our pid */
+    file->fd = sys.open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (file->fd >= 0)
+        return true;
+    err_errno(err, "create %s", file->temp);
+    free(file->temp);
+    file->temp = NULL;
+    s3_file_drop(file);
+    return false;
+}
+
+static bool write_failed(const struct s3_file *file, struct err *err)
+{
+    if (errno == ENOSPC || errno == EDQUOT)
+        return err_errno(err, "%s: its %lld bytes do not fit", file->path, (long long)file->size);
+    return err_errno(err, "write %s", file->temp);
+}
+
+bool s3_file_reserve(struct s3_file *file, int64_t size, struct err *err)
+{
+    file->size = size;
+    if (size < S3_MIB || fallocate(file->fd, 0, 0, size) == 0)
+        return true;
+    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
+        return write_failed(file, err);
+    return true; /* not every file system can */
+}
+
+bool s3_file_write(struct s3_file *file, int64_t offset, const char *data, size_t length, struct err *err)
+{
+    while (length > 0) {
+        ssize_t count = pwrite(file->fd, data, length, offset);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return write_failed(file, err);
+        offset += count;
+        data += count;
+        length -= (size_t)count;
+    }
+    return true;
+}
+
+void s3_file_drop(struct s3_file *file)
+{
+    offload_abandon(file->sync); /* it has a descriptor of its own */
+    file->sync = NULL;
+    if (file->temp) {
+        sys.close(file->fd);
+        sys.unlink(file->temp);
+    }
+    free(file->temp);
+    free(file->path);
+    file->temp = file->path = NULL;
+    file->fd = -1;
+}
+
+static bool put_in_place(struct s3_file *file, struct err *err)
+{
+    int fd = file->fd;
+    file->fd = -1;
+    bool ok = sys.close(fd) == 0 || errno == EINTR || write_failed(file, err); /* where a network or a quota has its say last */
+    if (ok && sys.rename(file->temp, file->path) < 0)
+        ok = err_errno(err, "rename %s to %s", file->temp, file->path);
+    if (!ok)
+        sys.unlink(file->temp);
+    free(file->temp);
+    file->temp = NULL;
+    s3_file_drop(file);
+    return ok;
+}
+
+struct sync_job {
+    int fd, error;
+};
+
+static void sync_work(void *argument)
+{
+    struct sync_job *job = argument;
+    job->error = sys.fsync(job->fd) < 0 ? errno : 0;
+}
+
+static void sync_finish(void *argument, void *owner)
+{
+    struct sync_job *job = argument;
+    struct s3_file *file = owner;
+    struct err err = {0};
+    file->sync = NULL;
+    errno = job->error;
+    if (job->error) {
+        write_failed(file, &err);
+        s3_file_drop(file);
+    } else {
+        put_in_place(file, &err);
+    }
+    file->landed(file, &err);
+}
+
+static void sync_drop(void *argument)
+{
+    struct sync_job *job = argument;
+    sys.close(job->fd);
+    free(job);
+}
+
+bool s3_file_land(struct s3_file *file, struct loop *loop, int64_t changed_wall_ms, bool durable,
+                  void (*landed)(struct s3_file *, const struct err *), struct err *err)
+{
+    if (changed_wall_ms >= 0) {
+        struct timespec time = {.tv_sec = changed_wall_ms / 1000, .tv_nsec = changed_wall_ms % 1000 * 1000000};
+        futimens(file->fd, (struct timespec[2]){time, time}); /* some file systems can't: no reason to fail */
+    }
+    if (!durable)
+        return put_in_place(file, err);
+    struct sync_job *job = malloc(sizeof *job);
+    if (!job)
+        return err_set(err, ERR_SYSTEM, "%s: no memory", file->path);
+    *job = (struct sync_job){.fd = sys.fcntl(file->fd, F_DUPFD_CLOEXEC, 3)};
+    file->landed = landed;
+    if (job->fd >= 0)
+        file->sync = offload_start(loop, job, sync_work, sync_finish, sync_drop, file, err);
+    else
+        err_errno(err, "sync %s", file->temp);
+    if (file->sync)
+        return true;
+    if (job->fd >= 0)
+        sys.close(job->fd);
+    free(job);
+    return false;
+}
