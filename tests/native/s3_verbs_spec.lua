@@ -218,6 +218,15 @@ describe("the verbs of a client", function()
     assert.is_true(asked[2].may_fail_in_200)
   end)
 
+  it("copy what a listing has told of without looking at it first, unless more must be known", function()
+    answers = { answer(COPIED), answer("", { etag = '"s"', ["content-length"] = "10", ["content-type"] = "a/b" }), answer(COPIED) }
+    local known = { size = 10, etag = "listed" }
+    assert(s3:copy("s3://bkt/k", "s3://other/k", { known = known }))
+    assert.equal('"listed"', asked[1].headers["x-amz-copy-source-if-match"])
+    assert(s3:copy("s3://bkt/k", "s3://other/k", { known = known, cache_control = "no-store" }))
+    assert.same({ "HEAD", "a/b" }, { asked[2].method, asked[3].headers["Content-Type"] })
+  end)
+
   it("copy with new metadata, and keep what nobody spoke of", function()
     answers = { answer("", { etag = '"s"', ["content-length"] = "10", ["content-type"] = "text/plain", ["x-amz-meta-a"] = "1" }),
       answer(COPIED) }

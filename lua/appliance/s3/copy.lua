@@ -157,7 +157,8 @@ end
 
 --- -> { etag, version, size } | nil, err
 --- opts: those of put; source_sse_c; metadata_directive = "REPLACE" (nothing of the source's is kept); part (bytes) and one_request (how
---- much one request may copy; 5 GiB is S3's own limit); progress(done, total); source: what head said of it, when it is known already.
+--- much one request may copy; 5 GiB is S3's own limit); progress(done, total); known: an entry of a listing, when there is one: a plain
+--- copy of an object whose size and ETag are known is one request, else it is looked at first.
 function copy.copy(self, from_address, to_address, opts)
   opts = opts or {}
   local from, err = self:object(from_address)
@@ -168,12 +169,13 @@ function copy.copy(self, from_address, to_address, opts)
   if to.version then
     return nil, failure.new("invalid", "%s: a copy makes a version, it can't be one", uri.format(to.bucket, to.key, to.version))
   end
-  local source = opts.source
-  if not source then
+  local source = opts.known
+  local limit = opts.one_request or ONE_REQUEST
+  if not (source and source.etag and source.size <= limit and opts.metadata_directive ~= "REPLACE" and not describes(opts)) then
     source, err = self:head(from, { sse_c = opts.source_sse_c, request_payer = opts.request_payer })
     if not source then return nil, err end
   end
-  if source.size > (opts.one_request or ONE_REQUEST) then return copy_parts(self, from, to, opts, source) end
+  if source.size > limit then return copy_parts(self, from, to, opts, source) end
   local result
   result, err = copy_whole(self, from, to, opts, source)
   if result and opts.progress then opts.progress(source.size, source.size) end

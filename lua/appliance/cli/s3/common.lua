@@ -40,7 +40,12 @@ end
 --- The client these options ask for.
 function common.client(options)
   -- The native side reads the settings of a process once; a profile is one of them.
-  if options.profile then require("appliance.core.host").setenv("AWS_PROFILE", options.profile) end
+  if options.profile then
+    local host = require "appliance.core.host"
+    host.setenv("AWS_PROFILE", options.profile)
+    -- Who names a profile means its keys, though those of the environment come first else: as in the SDKs.
+    for _, name in ipairs { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN" } do host.setenv(name, nil) end
+  end
   return require("appliance.s3").client {
     endpoint = options.endpoint_url, region = options.region, role = options.role, anonymous = options.no_sign_request,
     path_style = options.path_style, request_payer = options.request_payer, ca_file = options.ca_bundle,

@@ -74,7 +74,9 @@ local function one_of_many(running, what, from, to, entry, rest)
   local place = { bucket = from.bucket, key = entry.key }
   if what == "copy" then
     local key = names.prefix(to.key) .. rest
-    if key ~= "" then running:add { what = what, from = place, to = { bucket = to.bucket, key = key }, size = entry.size } end
+    if key ~= "" then
+      running:add { what = what, from = place, to = { bucket = to.bucket, key = key }, size = entry.size, known = entry }
+    end
     return
   end
   if (rest == "" or rest:sub(-1) == "/") and entry.size == 0 then return end        -- the mark of a directory

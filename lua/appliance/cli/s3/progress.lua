@@ -30,7 +30,8 @@ end
 function progress.start(term, options)
   if not term.live or options.quiet or options.json then return nil end
   local task = require "appliance.task"
-  local self = setmetatable({ done = 0, total = 0, files = 0, ended = 0, growing = true, began = task.now() }, progress)
+  local self = setmetatable({ done = 0, total = 0, expected = 0, unknown = 0, files = 0, ended = 0, growing = true, began = task.now() },
+    progress)
   self.drawing = task.start("progress", function()
     local last_at, last_done = self.began, 0
     while true do
@@ -47,13 +48,22 @@ function progress.start(term, options)
   return self
 end
 
+--- One more transfer -> function(done, total), which is told how far it is. size: nil as long as nobody knows.
 function progress:expect(size)
   self.files = self.files + 1
-  if not size then self.unknown = true end
-  self.total = not self.unknown and self.total + size or nil
+  self.expected = self.expected + (size or 0)
+  if not size then self.unknown = self.unknown + 1 end
+  self.total = self.unknown == 0 and self.expected or nil
+  local before = 0
+  return function(done, total)
+    self.done = self.done + done - before                  -- a try that begins anew tells less than before
+    before = done
+    if not size and total then
+      size, self.unknown, self.expected = total, self.unknown - 1, self.expected + total
+      self.total = self.unknown == 0 and self.expected or nil
+    end
+  end
 end
-
-function progress:moved(bytes) self.done = self.done + bytes end
 
 function progress:__close() self.drawing:cancel() end
 

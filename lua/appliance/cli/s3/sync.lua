@@ -40,7 +40,7 @@ local function objects(running, place, files)
       if not entry then return { path = "", failure = tostring(err) } end
       local rest = entry.key:sub(#prefix + 1)
       if rest ~= "" and not (files and rest:sub(-1) == "/" and entry.size == 0) then
-        return { path = rest, key = entry.key, size = entry.size, modified = entry.modified }
+        return { path = rest, key = entry.key, size = entry.size, modified = entry.modified, etag = entry.etag }
       end
     end
   end
@@ -72,7 +72,7 @@ local function copy(running, from, to, entry)
   else
     target = running:file_for(to, source, entry.path)
   end
-  if target then running:add { what = what, from = source, to = target, size = entry.size } end
+  if target then running:add { what = what, from = source, to = target, size = entry.size, known = entry } end
 end
 
 local function sync(running, from, to, options)

@@ -62,21 +62,10 @@ local function shown(place)
   return type(place) == "table" and uri.format(place.bucket, place.key, place.version) or place
 end
 
---- For a transfer: what it tells of its bytes goes to the whole. How many it told is kept, for a try that begins anew tells less.
-function work:watch()
-  local progress = self.progress
-  if not progress then return nil end
-  local before = 0
-  return function(done)
-    progress:moved(done - before)
-    before = done
-  end
-end
-
 function work:opts_for(job)
   local opts = {}
   for name, value in pairs(self.opts) do opts[name] = value end
-  opts.progress = self:watch()
+  opts.progress, opts.known = job.progress, job.known
   if job.what ~= "download" and not opts.content_type and not self.options.no_guess_mime_type and type(job.from) == "string" then
     opts.content_type = require("appliance.s3.media").type(job.from)
   end
@@ -128,13 +117,14 @@ function work:carry_out(job)
   if job.to ~= "-" then self.tell(self.remove and "move" or job.what, { from = from, to = to, size = job.size or done.size }) end
 end
 
---- job: { what = "upload" | "download" | "copy", from =, to = (paths, "-", or places), size = }. Returns as soon as it has begun.
+--- job: { what = "upload" | "download" | "copy", from =, to = (paths, "-", or places), size =, known = { size, etag } of a copy's source }.
+--- Returns as soon as it has begun.
 function work:add(job)
   if self.options.dry_run then
     self.tell(self.remove and "move" or job.what, { from = shown(job.from), to = shown(job.to), size = job.size })
     return
   end
-  if self.progress then self.progress:expect(job.size) end
+  if self.progress then job.progress = self.progress:expect(job.size) end
   local weight = 1
   if job.what ~= "copy" and (job.size or 0) > PART then weight = math.min(CONNECTIONS, (job.size + PART - 1) // PART) end
   self.crew:start(weight, self.carry_out, self, job)
