@@ -31,9 +31,9 @@ local SIGNED_AS <const> = { elasticloadbalancingv2 = "elasticloadbalancing" }
 ---  - params: numbers and booleans are written as AWS has them; a list becomes NAME.member.N (ec2: NAME.N), a table NAME.FIELD, nested at
 ---    will; an empty list is sent as NAME= (an empty value), which is how AWS says "none".
 ---  - the result is what stands inside <ACTIONResult> (ec2: the answer itself). A text is a string, whatever it means; <member> and <item>
----    lists become lists, also with one entry; an element that is there and empty is "" (appliance.aws.tree has the rules, aws.list(x) is one
----    in any case). Tokens of further pages (NextToken, nextToken, Marker, NextMarker) are there as they came: give them back in params for
----    the next page, or use aws.pages.
+---    lists become lists, also with one entry; an element that is there and empty is "". aws.list(x) is a list in any case;
+---    appliance.aws.tree has the rules. Tokens of further pages (NextToken, nextToken, Marker, NextMarker) are there as they came: give
+---    them back in params for the next page, or use aws.pages.
 ---  - opts: region, role, endpoint, version (of the language), timeout, ca_file, keys, anonymous, no_retry, ...: as for aws.request.
 function aws.call(service, action, params, opts)
   local query = require "appliance.aws.query"

@@ -8,7 +8,7 @@ describe("parameters of a Query service", function()
   it("are written by name, with lists as members", function()
     assert.same("", form())
     assert.same("", form {})
-    assert.same("A=1&B=true&C=x%20y%2F%2B", form { A = 1, B = true, C = "x y/+" })
+    assert.same("A=1&B=true&C=x+y%2F%2B", form { A = 1, B = true, C = "x y/+" })
     assert.same("Names.member.1=a&Names.member.2=b", form { Names = { "a", "b" } })
     assert.same("Tags.member.1.Key=k&Tags.member.1.Value=v&Tags.member.2.Key=l",
       form { Tags = { { Key = "k", Value = "v" }, { Key = "l" } } })

@@ -1,8 +1,9 @@
 --- Parameters of a Query service as the body of its request. Pure.
 local query = {}
 
+--- Of a form: a blank is "+", as all of AWS's clients have it.
 local function escape(text)
-  return (text:gsub("[^%w%-_.~]", function(char) return ("%%%02X"):format(char:byte()) end))
+  return (text:gsub("[^%w%-_.~]", function(char) return char == " " and "+" or ("%%%02X"):format(char:byte()) end))
 end
 
 local function is_list(value)

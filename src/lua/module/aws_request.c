@@ -4,11 +4,12 @@
  *   err: kind, code (HTTP status), text, name ("NoSuchKey", or why there was no answer), request_id, attempts
  *   settings() -> { region, attempts, ca_file, profile, checksum_requests, ... } | nil, err
  *
- * Fields of a spec: service ("s3"), method ("GET"), bucket, key (S3) or path; query ({ name = value } or { { name, value }, ... }, numbers are
- * fine), headers ({ name = value or list }), body (a string); region, role (ARN), endpoint (URL), path_style (boolean), anonymous,
- * request_payer, keys ({ access_key_id, secret_access_key, session_token }), ca_file, no_proxy, dualstack, fips; checksum (false, or a name such as
- * "SHA256"), checksum_needed, may_fail_in_200, no_retry, expect_continue, subject; ceiling (bytes of the answer, 1 MiB); in seconds: timeout
- * (of all tries; none), connect_timeout, first_byte_timeout, stall_timeout; presign (seconds): nothing is sent, and the answer is { url = }. */
+ * Fields of a spec: service ("s3"), method ("GET"), bucket, key (S3) or path; query ({ name = value } or { { name, value }, ... },
+ * numbers are fine), headers ({ name = value or list }); body (a string), or fd, offset and length (bytes of a file); region, role (ARN),
+ * endpoint (URL), path_style (boolean), anonymous, request_payer, keys ({ access_key_id, secret_access_key, session_token }), ca_file,
+ * no_proxy, dualstack, fips; checksum (false, or a name such as "SHA256"), checksum_needed, may_fail_in_200, no_retry, expect_continue,
+ * subject; ceiling (bytes of the answer, 1 MiB); in seconds: timeout (of all tries; none), connect_timeout, first_byte_timeout,
+ * stall_timeout; presign (seconds): nothing is sent, and the answer is { url = }. */
 #include "appliance/aws_shared.h"
 #include "appliance/bind.h"
 
@@ -204,6 +205,20 @@ static void read_style(lua_State *L, struct aws_spec *spec)
     lua_pop(L, 1);
 }
 
+static void read_body(lua_State *L, struct aws_spec *spec)
+{
+    double fd = bind_field_number(L, SPEC, "fd", -1);
+    if (bind_field_string(L, SPEC, "body", NULL)) {
+        struct bytes body = bytes_field(L, SPEC, "body");
+        spec->body = (struct aws_body){.kind = HTTP_FROM_MEMORY, .data = body.data, .length = (int64_t)body.length};
+    } else if (fd >= 0) {
+        spec->body = (struct aws_body){.kind = HTTP_FROM_FILE,
+                                       .fd = (int)fd,
+                                       .offset = (int64_t)bind_field_number(L, SPEC, "offset", 0),
+                                       .length = (int64_t)bind_field_number(L, SPEC, "length", 0)};
+    }
+}
+
 static void read_spec(lua_State *L, struct send *s)
 {
     struct aws_spec *spec = &s->spec;
@@ -222,10 +237,7 @@ static void read_spec(lua_State *L, struct send *s)
     read_limits(L, spec);
     read_checksum(L, spec);
     read_keys(L, s);
-    if (bind_field_string(L, SPEC, "body", NULL)) {
-        struct bytes body = bytes_field(L, SPEC, "body");
-        spec->body = (struct aws_body){.kind = HTTP_FROM_MEMORY, .data = body.data, .length = (int64_t)body.length};
-    }
+    read_body(L, spec);
     spec->query = s->query;
     spec->headers = &s->headers;
 }
