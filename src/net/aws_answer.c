@@ -33,7 +33,7 @@ static void look(struct aws_call *call)
     const struct aws_spec *spec = call->request->spec;
     const struct http_fetch *fetch = &call->request->fetch;
     call->looked = true;
-    if (strcmp(spec->service, "s3") != 0 || strcmp(spec->method, "GET") != 0 || spec->key.length == 0 || spec->flags & AWS_CHECKSUM_OFF ||
+    if (!aws_is_s3(spec) || strcmp(spec->method, "GET") != 0 || spec->key.length == 0 || spec->flags & AWS_CHECKSUM_OFF ||
         !call->client->settings->checksum_answers || !is_whole(fetch))
         return;
     for (enum aws_checksum_kind kind = AWS_CHECKSUM_CRC64NVME; kind < AWS_CHECKSUM_MD5; kind++) {

@@ -1,5 +1,6 @@
 /* aws_inner.h - what the parts of the request engine share: aws_client.c (what a process's requests have in common), aws_make.c (a spec becomes
- * a signed request), aws_sender.c (its body), aws_answer.c (the answer's), aws_request.c (one try after the other). */
+ * a signed request), aws_sender.c (its body), aws_answer.c (the answer's), aws_ending.c (how a try ended),
+ * aws_request.c (one try after the other). */
 #ifndef APPLIANCE_AWS_INNER_H
 #define APPLIANCE_AWS_INNER_H
 
@@ -121,6 +122,26 @@ ssize_t aws_answer_push(struct http_fetch *, const char *data, size_t length);
 /* Whether the whole body of a good answer fits the checksum that came with it; request->verified says by which. */
 bool aws_answer_fits(struct aws_call *, struct err *);
 void aws_answer_end(struct aws_call *);
+
+/* --- aws_ending.c --- */
+
+enum { AWS_SUBJECT_SIZE = 112 };
+
+struct aws_ending {
+    struct aws_outcome outcome;
+    struct aws_fault fault;
+    struct err err; /* of a good status whose body is not */
+    char region[AWS_REGION_SIZE], place[AWS_ORIGIN_SIZE];
+};
+void aws_ending_read(struct aws_call *, struct aws_ending *);
+/* Into the request: err, name, request id. */
+void aws_ending_describe(struct aws_call *, const struct aws_ending *);
+/* "s3://b/k": what a sentence begins with. */
+const char *aws_subject(const struct aws_spec *, char out[AWS_SUBJECT_SIZE]);
+static inline bool aws_is_s3(const struct aws_spec *spec)
+{
+    return strcmp(spec->service, "s3") == 0;
+}
 
 /* --- aws_request.c --- */
 

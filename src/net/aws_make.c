@@ -9,11 +9,6 @@ enum { HASHED_LIMIT = 64 * 1024, HEADER_TEXT = 64 };
 
 #define AGENT "spark-appliance/" APPLIANCE_VERSION
 
-static bool is_s3(const struct aws_spec *spec)
-{
-    return strcmp(spec->service, "s3") == 0;
-}
-
 /* --- where it goes: client->address, and the region that is signed for --- */
 
 static bool make_bucket_address(struct aws_call *call, struct err *err)
@@ -86,7 +81,7 @@ static bool make_service_address(struct aws_call *call, struct err *err)
 static bool make_address(struct aws_call *call, struct err *err)
 {
     const struct s3_address *a = &call->client->address;
-    if (!(is_s3(call->request->spec) ? make_bucket_address(call, err) : make_service_address(call, err)))
+    if (!(aws_is_s3(call->request->spec) ? make_bucket_address(call, err) : make_service_address(call, err)))
         return false;
     snprintf(call->origin, sizeof call->origin, "%.*s", (int)a->origin.length, a->origin.data);
     return true;
@@ -109,7 +104,7 @@ static enum aws_checksum_kind choose_checksum(struct aws_call *call)
     const struct aws_spec *spec = call->request->spec;
     bool needed = spec->flags & AWS_CHECKSUM_NEEDED;
     call->with_checksum = false;
-    if (!is_s3(spec) || call->finding || spec->body.kind == HTTP_NO_BODY || (spec->flags & AWS_CHECKSUM_OFF && !needed) ||
+    if (!aws_is_s3(spec) || call->finding || spec->body.kind == HTTP_NO_BODY || (spec->flags & AWS_CHECKSUM_OFF && !needed) ||
         has_checksum(spec->headers))
         return AWS_CHECKSUM_NONE;
     if (spec->checksum != AWS_CHECKSUM_NONE)
@@ -165,7 +160,7 @@ static bool choose_payload(struct aws_call *call, enum aws_checksum_kind kind, s
     } else if (is_framed(call, kind)) {
         request->payload = !sign ? SIGV4_PAYLOAD_UNSIGNED_TRAILER : kind ? SIGV4_PAYLOAD_CHUNKS_TRAILER : SIGV4_PAYLOAD_CHUNKS;
         return aws_sender_framed(s, request->payload, kind, err);
-    } else if (spec->body.kind == HTTP_FROM_MEMORY && (sign || !is_s3(spec) || spec->body.length <= HASHED_LIMIT)) {
+    } else if (spec->body.kind == HTTP_FROM_MEMORY && (sign || !aws_is_s3(spec) || spec->body.length <= HASHED_LIMIT)) {
         request->payload = SIGV4_PAYLOAD_HASHED;
         if (!*s->hash && !sigv4_hash((struct bytes){spec->body.data, (size_t)spec->body.length}, s->hash))
             return err_set(err, ERR_SYSTEM, "libcrypto can't hash with SHA-256");
@@ -202,7 +197,7 @@ static bool copy(const struct headers *from, struct headers *to, struct err *err
 static bool wants_verification(const struct aws_call *call)
 {
     const struct aws_spec *spec = call->request->spec;
-    return is_s3(spec) && spec->key.length && strcmp(spec->method, "GET") == 0 && !(spec->flags & AWS_CHECKSUM_OFF) &&
+    return aws_is_s3(spec) && spec->key.length && strcmp(spec->method, "GET") == 0 && !(spec->flags & AWS_CHECKSUM_OFF) &&
            call->client->settings->checksum_answers && !call->plain && !(call->endpoint && aws_client_is_plain(call->client, call->origin));
 }
 
@@ -216,7 +211,7 @@ static bool make_headers(struct aws_call *call, enum aws_checksum_kind kind, str
         return false;
     if (!headers_find(headers, "User-Agent") && !headers_add_text(headers, "User-Agent", AGENT, err))
         return false;
-    if (is_s3(spec) && spec->flags & AWS_REQUEST_PAYER && !headers_set(headers, "x-amz-request-payer", bytes_of("requester"), err))
+    if (aws_is_s3(spec) && spec->flags & AWS_REQUEST_PAYER && !headers_set(headers, "x-amz-request-payer", bytes_of("requester"), err))
         return false;
     bool has_mode = headers_find(headers, "x-amz-checksum-mode") != NULL;
     if (!call->finding && !has_mode && wants_verification(call)) {
@@ -239,7 +234,7 @@ static struct sigv4_credentials of(const struct credentials *keys)
 static struct sigv4_scope scope_of(const struct aws_call *call)
 {
     const struct aws_spec *spec = call->request->spec;
-    return (struct sigv4_scope){bytes_of(call->request->region), bytes_of(spec->service), is_s3(spec) ? SIGV4_S3 : SIGV4_GENERAL};
+    return (struct sigv4_scope){bytes_of(call->request->region), bytes_of(spec->service), aws_is_s3(spec) ? SIGV4_S3 : SIGV4_GENERAL};
 }
 
 static bool sign(struct aws_call *call, const struct credentials *keys, const struct sigv4_request *request, struct err *err)
@@ -337,7 +332,7 @@ bool aws_make(struct aws_call *call, const struct credentials *keys, struct http
 bool aws_make_presigned(struct aws_call *call, const struct credentials *keys, struct err *err)
 {
     const struct aws_spec *spec = call->request->spec;
-    struct sigv4_request request = {.payload = is_s3(spec) ? SIGV4_PAYLOAD_UNSIGNED : SIGV4_PAYLOAD_EMPTY};
+    struct sigv4_request request = {.payload = aws_is_s3(spec) ? SIGV4_PAYLOAD_UNSIGNED : SIGV4_PAYLOAD_EMPTY};
     if (!make_address(call, err))
         return false;
     fill_request(call, &request);

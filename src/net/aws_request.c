@@ -10,8 +10,6 @@
 
 #define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-enum { SUBJECT_SIZE = 112 };
-
 static const char US[] = "us-east-1"; /* where S3 tells for every bucket where it is */
 
 static void begin(struct aws_call *);
@@ -66,24 +64,6 @@ void aws_request_resume(struct aws_request *request)
 
 /* --- the end --- */
 
-static const char *subject_of(const struct aws_spec *spec, char out[SUBJECT_SIZE])
-{
-    char bucket[68], key[SUBJECT_SIZE];
-    if (spec->subject) {
-        snprintf(out, SUBJECT_SIZE, "%s", spec->subject);
-    } else if (strcmp(spec->service, "s3") == 0 && spec->bucket.length) {
-        /* Of a long key the end says more than the start. */
-        size_t room = 42, cut = spec->key.length > room ? spec->key.length - room : 0;
-        bytes_shown(spec->bucket, bucket, sizeof bucket);
-        bytes_shown((struct bytes){spec->key.data + cut, spec->key.length - cut}, key, sizeof key);
-        snprintf(out, SUBJECT_SIZE, "s3://%s%s%s%s", bucket, spec->key.length ? "/" : "", cut ? "..." : "", key);
-    } else {
-        bytes_shown(spec->path, key, sizeof key);
-        snprintf(out, SUBJECT_SIZE, "%s%s%s", spec->service, spec->path.length > 1 ? " " : "", spec->path.length > 1 ? key : "");
-    }
-    return out;
-}
-
 static void end(struct aws_call *call)
 {
     struct aws_request *request = call->request;
@@ -102,136 +82,11 @@ static void fail(struct aws_call *call, const struct err *err)
 /* What went wrong before anything was sent: with the subject before it. */
 static void fail_early(struct aws_call *call, const struct err *err)
 {
-    char subject[SUBJECT_SIZE];
+    char subject[AWS_SUBJECT_SIZE];
     struct err whole;
-    err_set(&whole, err->kind, "%s: %s", subject_of(call->request->spec, subject), err->text);
+    err_set(&whole, err->kind, "%s: %s", aws_subject(call->request->spec, subject), err->text);
     whole.code = err->code;
     fail(call, &whole);
-}
-
-/* --- how a try ended --- */
-
-struct ending {
-    struct aws_outcome outcome;
-    struct aws_fault fault;
-    struct err err; /* of the checksum of what came */
-    char region[AWS_REGION_SIZE], place[AWS_ORIGIN_SIZE];
-};
-
-static bool is_s3(const struct aws_spec *spec)
-{
-    return strcmp(spec->service, "s3") == 0;
-}
-
-static bool can_repeat(const struct aws_call *call)
-{
-    const struct aws_spec *spec = call->request->spec;
-    if (call->sender.from.kind == HTTP_FROM_PULL && call->sender.at > 0 && !spec->body.rewind)
-        return false;
-    return !call->pushed || spec->again;
-}
-
-/* A server that does not know trailers may have stored the frames with the content: one that does tells the checksum it was given. */
-static bool swallowed_trailer(const struct aws_call *call)
-{
-    return call->with_checksum && call->sender.framed && !call->finding &&
-           !headers_find(&call->request->fetch.headers, aws_checksum_header(call->sender.kind));
-}
-
-static void look_inside(struct aws_call *call, struct ending *e)
-{
-    const struct http_fetch *fetch = &call->request->fetch;
-    struct aws_outcome *o = &e->outcome;
-    enum aws_inside inside = aws_fault_inside(buf_bytes(&fetch->body));
-    o->ok = inside == AWS_INSIDE_FINE;
-    if (inside == AWS_INSIDE_NOTHING) {
-        o->class = AWS_TRANSIENT;
-        err_set(&e->err, ERR_PROTOCOL, "the answer ended before it said whether this succeeded");
-    } else if (inside == AWS_INSIDE_FAULT) {
-        aws_fault_read(&e->fault, 500, &fetch->headers, buf_bytes(&fetch->body));
-        o->status = aws_fault_status(e->fault.name);
-        o->class = aws_fault_class(o->status, e->fault.name);
-        o->is_told = true;
-    }
-}
-
-static void read_ending(struct aws_call *call, struct ending *e)
-{
-    struct aws_request *request = call->request;
-    const struct http_fetch *fetch = &request->fetch;
-    const struct aws_spec *spec = request->spec;
-    struct aws_outcome *o = &e->outcome;
-    *e = (struct ending){0};
-    *o = (struct aws_outcome){
-        .failure = fetch->failure,
-        .status = fetch->status,
-        .is_head = strcmp(spec->method, "HEAD") == 0,
-        .of_key = is_s3(spec) && spec->bucket.length && (spec->key.length || spec->query_count || strcmp(spec->method, "HEAD") != 0),
-        .by_default = call->with_checksum,
-        .can_repeat = can_repeat(call),
-        .attempts_left = spec->flags & AWS_NO_RETRY ? 0 : call->client->settings->attempts - 1 - call->retries,
-        .renewed = call->renewed,
-        .clocked = call->clocked,
-        .moved = call->moved,
-        .found = call->found,
-        .plain = call->plain,
-    };
-    if (fetch->failure)
-        return;
-    if (fetch->status / 100 == 2 || fetch->status == 304) {
-        o->ok = aws_answer_fits(call, &e->err);
-        if (!o->ok)
-            o->class = AWS_TRANSIENT;
-        else if (spec->flags & AWS_MAY_FAIL_IN_200 && fetch->status == 200)
-            look_inside(call, e);
-        if (o->ok && swallowed_trailer(call) && o->can_repeat && !call->plain) {
-            o->ok = false;
-            o->class = AWS_UNSUPPORTED;
-        }
-        if (o->ok || !e->fault.told)
-            return;
-    } else {
-        aws_fault_read(&e->fault, fetch->status, &fetch->headers, buf_bytes(&fetch->body));
-        o->class = aws_fault_class(fetch->status, e->fault.name);
-        o->is_told = e->fault.told;
-    }
-    o->skew_ms = aws_skew_ms(&fetch->headers, call->signed_wall_ms);
-    if (is_s3(spec) && spec->bucket.length) {
-        o->names_place = aws_region_elsewhere(&fetch->headers, &e->fault, request->region, e->region);
-        struct aws_endpoint now = {.tls = strncmp(call->origin, "https:", 6) == 0};
-        if (!o->names_place && fetch->status == 307)
-            o->names_place = aws_location(&fetch->headers, &now, !call->endpoint, e->place);
-    }
-}
-
-static void describe(struct aws_call *call, const struct ending *e)
-{
-    struct aws_request *request = call->request;
-    const struct aws_outcome *o = &e->outcome;
-    char subject[SUBJECT_SIZE];
-    subject_of(request->spec, subject);
-    snprintf(request->request_id, sizeof request->request_id, "%s", e->fault.request_id);
-    snprintf(request->name, sizeof request->name, "%s", e->fault.name);
-    if (o->failure) {
-        snprintf(request->name, sizeof request->name, "%s", http_failure_name(o->failure));
-        err_set(&request->err, request->fetch.err.kind, "%.100s: %s", subject, request->fetch.err.text);
-        request->err.code = request->fetch.err.code;
-        return;
-    }
-    if (e->err.kind != ERR_NONE) {
-        err_set(&request->err, e->err.kind, "%.100s: %s", subject, e->err.text);
-        request->err.code = o->status;
-        return;
-    }
-    const struct aws_scene scene = {
-        .subject = subject,
-        .action = aws_s3_action(request->spec),
-        .is_anonymous = request->spec->flags & AWS_ANONYMOUS,
-        .skew_ms = o->skew_ms > AWS_SKEW_MS || o->skew_ms < -AWS_SKEW_MS ? o->skew_ms : 0,
-        .region = request->region,
-        .bucket_region = e->region,
-    };
-    aws_fault_describe(&e->fault, o->status, &scene, &request->err);
 }
 
 /* --- what follows --- */
@@ -266,7 +121,7 @@ static void on_timer(struct timer *timer)
     begin(call);
 }
 
-static bool wait_a_little(struct aws_call *call, const struct ending *e)
+static bool wait_a_little(struct aws_call *call, const struct aws_ending *e)
 {
     bool timeout = aws_retry_is_timeout(e->outcome.failure, e->fault.name);
     const struct headers *headers = e->outcome.failure ? NULL : &call->request->fetch.headers;
@@ -282,7 +137,7 @@ static bool wait_a_little(struct aws_call *call, const struct ending *e)
     return true;
 }
 
-static void move(struct aws_call *call, const struct ending *e)
+static void move(struct aws_call *call, const struct aws_ending *e)
 {
     call->moved = true;
     if (*e->region) {
@@ -294,7 +149,7 @@ static void move(struct aws_call *call, const struct ending *e)
 }
 
 /* The answer to the HEAD of the bucket, whatever its status, names the region; else the first answer stands. */
-static void found(struct aws_call *call, struct ending *e)
+static void found(struct aws_call *call, struct aws_ending *e)
 {
     struct aws_request *request = call->request;
     call->finding = false;
@@ -311,11 +166,11 @@ static void found(struct aws_call *call, struct ending *e)
     end(call);
 }
 
-static void find(struct aws_call *call, const struct ending *e)
+static void find(struct aws_call *call, const struct aws_ending *e)
 {
     struct aws_request *request = call->request;
     call->found = call->finding = true;
-    describe(call, e);
+    aws_ending_describe(call, e);
     call->first.status = request->fetch.status;
     call->first.err = request->err;
     snprintf(call->first.name, sizeof call->first.name, "%s", request->name);
@@ -342,9 +197,9 @@ static void succeed(struct aws_call *call)
 
 static void judge(struct aws_call *call)
 {
-    struct ending e;
+    struct aws_ending e;
     struct aws_request *request = call->request;
-    read_ending(call, &e);
+    aws_ending_read(call, &e);
     if (call->finding) {
         found(call, &e);
         return;
@@ -354,7 +209,7 @@ static void judge(struct aws_call *call)
         succeed(call);
         return;
     }
-    describe(call, &e); /* now: the answer is gone after the next try */
+    aws_ending_describe(call, &e); /* now: the answer is gone after the next try */
     bool gone = false, go_on = next != AWS_NEXT_FAIL;
     if (next == AWS_NEXT_RENEW)
         go_on = call->client->store && !request->spec->keys && !(request->spec->flags & AWS_ANONYMOUS) &&
@@ -479,7 +334,7 @@ static void on_region(struct credentials_region *ask)
     struct err err = ask->err;
     client->region_asked = true;
     snprintf(client->region, sizeof client->region, "%s", ask->region);
-    if (!*client->region && !is_s3(call->request->spec)) {
+    if (!*client->region && !aws_is_s3(call->request->spec)) {
         fail_early(call, &err);
         return;
     }
@@ -492,14 +347,14 @@ static bool choose_region(struct aws_call *call)
 {
     const struct aws_spec *spec = call->request->spec;
     const struct aws_client *client = call->client;
-    const char *of_bucket = is_s3(spec) ? aws_client_bucket_region(client, spec->bucket) : NULL;
+    const char *of_bucket = aws_is_s3(spec) ? aws_client_bucket_region(client, spec->bucket) : NULL;
     const char *region = of_bucket                   ? of_bucket
                          : spec->region              ? spec->region
                          : *client->settings->region ? client->settings->region
                          : *client->region           ? client->region
                          : call->endpoint            ? US
                                                      : NULL;
-    if (!region && is_s3(spec) && (client->region_asked || !client->store))
+    if (!region && aws_is_s3(spec) && (client->region_asked || !client->store))
         region = US;
     snprintf(call->request->region, sizeof call->request->region, "%s", region ? region : "");
     return region || !client->store;
@@ -516,7 +371,7 @@ static void on_started(struct timer *timer)
 
 static bool check(const struct aws_spec *spec, struct err *err)
 {
-    char subject[SUBJECT_SIZE];
+    char subject[AWS_SUBJECT_SIZE];
     struct err why;
     bool ok = true;
     if (!spec->service || !spec->method)
@@ -527,13 +382,13 @@ static bool check(const struct aws_spec *spec, struct err *err)
         ok = err_set(&why, ERR_INVALID, "the name of the region is too long");
     else if (spec->body.kind != HTTP_NO_BODY && spec->body.length < 0)
         ok = err_set(&why, ERR_INVALID, "the length of the body must be known before it is sent");
-    else if (!is_s3(spec) && spec->body.kind != HTTP_NO_BODY && spec->body.kind != HTTP_FROM_MEMORY)
+    else if (!aws_is_s3(spec) && spec->body.kind != HTTP_NO_BODY && spec->body.kind != HTTP_FROM_MEMORY)
         ok = err_set(&why, ERR_INVALID, "the body of a request to %s must be in memory, as its hash is signed", spec->service);
     else if (spec->body.kind == HTTP_FROM_PULL && !spec->body.pull)
         ok = err_set(&why, ERR_INVALID, "the body has no source");
     else if (spec->checksum_value && spec->checksum == AWS_CHECKSUM_NONE)
         ok = err_set(&why, ERR_INVALID, "a checksum was given, but not of which kind");
-    return ok || err_set(err, why.kind, "%s: %s", subject_of(spec, subject), why.text);
+    return ok || err_set(err, why.kind, "%s: %s", aws_subject(spec, subject), why.text);
 }
 
 bool aws_request_start(struct aws_request *request, struct aws_client *client, const struct aws_spec *spec,
