@@ -69,7 +69,7 @@ describe("a node with an instance's role", function()
     environment = ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s AWS_REGION=eu-west-1 "
       .. "AWS_EC2_METADATA_DISABLED=false AWS_EC2_METADATA_SERVICE_ENDPOINT=%s AWS_ENDPOINT_URL_STS=%s ROLE_MAPPING=label:etl=%s;")
       :format(home, home, home, imds.url, imds.url, ROLE)
-    local file <close> = assert(io.open(home .. "/profiles/plain.lua", "w"))
+    local file = assert(io.open(home .. "/profiles/plain.lua", "w"))
     file:write((([[
       local json = require "appliance.json"
       return profile { doc = "One service.", settings = {}, facts = {},
@@ -81,6 +81,7 @@ describe("a node with an instance's role", function()
           }
         end }
     ]]):gsub("ROOT", home)))
+    file:close()
     os.execute(("printf '#!/bin/sh\\nexec env\\n' >%s/spark/bin/run-example; chmod +x %s/spark/bin/run-example"):format(home, home))
     os.execute(("%s exec setsid %s run >>%s/log 2>&1 & echo $! >%s/pid"):format(environment, program, home, home))
     node = tonumber((read(home .. "/pid")))
