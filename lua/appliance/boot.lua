@@ -364,6 +364,12 @@ function boot.run()
   self:adopt(configured, followed)
   decision, faults, is_broken = self:decide(configured, followed)
   if not decision then return refuse(faults, is_broken and EXIT_BUG or EXIT_CONFIGURATION) end
+  if env.S3_CHECK and env.S3_CHECK_REQUIRED then
+    self.state = "it waits for S3_CHECK"
+    ok, problem = require("appliance.bucket").at_start(env)
+    self.state = nil
+    if not ok then return refuse({ problem }, EXIT_NO_FACT) end
+  end
   ok, faults = self:fetch_first(decision)
   if not ok then return refuse(faults, EXIT_NO_FACT) end
   ok, problem = self:serve_credentials(configured)
@@ -372,6 +378,9 @@ function boot.run()
   if not ok then return refuse(faults, EXIT_CONFIGURATION) end
   ok, problem, code = self:serve()
   if not ok then return refuse({ problem }, code) end
+
+  local checking <close> = env.S3_CHECK and not env.S3_CHECK_REQUIRED -- luacheck: ignore
+    and task.start("S3_CHECK", function() require("appliance.bucket").at_start(env) end) or nil
 
   -- A moment later: the services that were just started need the processors more.
   local _ <close> = task.start("trim", function()

@@ -17,6 +17,7 @@ local commands = {
   { "healthcheck", "exit 0 when the node, or a role of it, is well; --wait until it is" },
   { "plan", "what would run, and where each value comes from" },
   { "check", "are settings and profile right?" },
+  { "doctor", "can this node talk to AWS and S3? what is wrong, and what to do" },
   { "settings", "every setting there is" },
   { "s3", "objects in S3: ls, cat, cp, mv, rm, sync, presign, stat" },
   { "client", "spark-submit, spark-sql, beeline ... on this node" },

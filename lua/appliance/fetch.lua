@@ -46,17 +46,28 @@ local function as_passing(err)
   return said
 end
 
-local function s3_version(seen) return seen.etag and "etag " .. seen.etag .. (seen.version and " " .. seen.version or "") or nil end
+local function s3_version(seen) return seen.etag and "etag " .. seen.etag:gsub('"', "") or nil end
+
+--- What is small comes in one request, what may be large by parts -> seen | nil, err
+local function s3_get(source, path, options)
+  local s3 = require "appliance.s3"
+  local is_small = options.ceiling or not require("appliance.native.aws").transfer
+  if not is_small then return within(options, s3.download, source.url, path) end
+  local object, err = within(options, s3.get, source.url, { ceiling = options.ceiling or 256 << 20 })
+  if not object then return nil, err end
+  local ok
+  ok, err = file.replace(path, object.body, 384, false)
+  return ok and object, err
+end
 
 sources.s3 = {
   get = function(source, path, options)
-    local s3 = require "appliance.s3"
     if options.version then
-      local seen, err = within(options, s3.head, source.url)
+      local seen, err = within(options, require("appliance.s3").head, source.url)
       if not seen then return nil, as_passing(err) end
       if s3_version(seen) == options.version then return { same = true } end
     end
-    local got, err = within(options, s3.download, source.url, path)
+    local got, err = s3_get(source, path, options)
     if not got then return nil, as_passing(err) end
     return { version = s3_version(got) }
   end,

@@ -72,6 +72,14 @@ function address.shown(text)
   return scheme .. "://" .. authority .. rest
 end
 
+--- "s3://bucket/prefix" -> { bucket, prefix (ends in a slash, or is empty), shown } | nil, what is wrong
+function address.bucket(text)
+  local name, prefix = text:match "^s3[an]?://([%w._-]+)/?(.*)$"
+  if not name then return nil, "is not the address of a bucket" end
+  if prefix ~= "" and prefix:sub(-1) ~= "/" then prefix = prefix .. "/" end
+  return { bucket = name, prefix = prefix, shown = ("s3://%s/%s"):format(name, prefix) }
+end
+
 --- The last part of its path: what a file of it is called.
 function address.name(text)
   local found = assert(address.parse(text))

@@ -9,7 +9,7 @@ docs.groups = {
   { "How much it uses and offers", "WORKER_CORES", "WORKER_MEMORY", "EXECUTOR_MEMORY", "DRIVER_MEMORY", "DEFAULT_CORES", "THRIFT_CORES",
     "THRIFT_MEMORY", "THRIFT_EXECUTOR_MEMORY", "DAEMON_MEMORY", "SPARK_WORKER_INSTANCES" },
   { "Your configuration files and jars", "SPARK_CONF_DIR", "EXT_CONF", "EXT_JARS", "HIVE_SITE_XML", "EXT_WATCH",
-    "HADOOP_CONF_DIR", "PYTHON_LIBS" },
+    "S3_CHECK", "S3_CHECK_REQUIRED", "HADOOP_CONF_DIR", "PYTHON_LIBS" },
   { "Network", "BIND_ADDRESS", "ADVERTISE_ADDRESS", "MASTER_HOST", "SPARK_PUBLIC_DNS", "MASTER_PORT", "MASTER_UI_PORT", "MASTER_REST",
     "MASTER_REST_PORT", "WORKER_PORT", "WORKER_UI_PORT", "THRIFT_PORT" },
   { "Security", "SPARK_RPC_AUTHENTICATION_ENABLED", "SPARK_RPC_AUTHENTICATION_SECRET", "SPARK_RPC_ENCRYPTION_ENABLED",
@@ -79,6 +79,9 @@ docs.settings = {
     .. "separated by commas.",
   EXT_WATCH = "Look once a minute whether EXT_CONF, HIVE_SITE_XML or EXT_JARS have changed at their source, fetch them again, and restart "
     .. "what reads them. Off: they are read at the start and at SIGHUP.",
+  S3_CHECK = "A place in S3 (`s3://bucket/prefix`) where the node writes, reads back and deletes a small object at its start, and says in "
+    .. "one sentence what is wrong if it can't. Services don't wait for it.",
+  S3_CHECK_REQUIRED = "Do S3_CHECK before anything runs, and end with 69 when it fails.",
   PYTHON_LIBS = "Python packages to install at start. Not in this version: leave it empty.",
   SPARK_CONF_DIR = "A directory with your own spark-defaults.conf, log4j2.properties, hive-site.xml and so on; merged key by key "
     .. "over ours.",

@@ -118,6 +118,12 @@ local function need_authentication(env, all)
   end
 end
 
+local function bucket_address(env, all)
+  if not env.S3_CHECK then return end
+  local place, problem = require("appliance.fetch.address").bucket(env.S3_CHECK)
+  if not place then all.fault("S3_CHECK", problem, "s3://bucket/prefix") end
+end
+
 --- Key and trust store default to the places where mounted images have always had them.
 local function need_stores(env, all)
   if not env.SPARK_SSL_ENABLED then return end
@@ -173,6 +179,8 @@ return {
   EXT_CONF = { type = "source", example = "s3://bucket/spark-defaults.conf" },
   EXT_JARS = { type = "list", of = "source", example = "s3://bucket/jars/one.jar,/data/jars/two.jar" },
   EXT_WATCH = { type = "boolean", default = "false" },
+  S3_CHECK = { type = "string", example = "s3://bucket/prefix", check = bucket_address },
+  S3_CHECK_REQUIRED = { type = "boolean", default = "false" },
   PYTHON_LIBS = { type = "list", later = "asks for Python packages to be installed at start, which this version doesn't do: install "
     .. "them in an image made from this one, and leave it empty" },
   SPARK_CONF_DIR = { type = "path" },
