@@ -26,6 +26,7 @@ struct s3_get_spec {
     struct aws_spec request;
     struct bytes version; /* its versionId, or empty */
     int64_t start, end;   /* a range: from the byte at `start` up to that before `end`; end 0: all that follows */
+    int64_t last;         /* a range, too: so many bytes at the end; 0: none such */
     enum s3_to to;
     size_t ceiling;   /* TO_MEMORY: a larger one is refused when its size is known, before it is fetched */
     const char *path; /* TO_FILE. What is there and is no file (a FIFO, /dev/null) is written to, in order */

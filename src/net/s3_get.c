@@ -78,8 +78,8 @@ static bool fetch_again(struct s3_getting *g)
     g->second_time = true;
     g->get->received = 0;
     g->get->body.length = 0;
-    g->spans.next = g->spans.lead_end = g->spec->start;
-    g->lead.end = g->spec->start;
+    g->spans.next = g->spans.lead_end = g->start;
+    g->lead.end = g->start;
     s3_getting_soon(g);
     return s3_sums_start(&g->sums, kind, g->get->size, &err) || s3_getting_fail(g, &err);
 }
@@ -114,7 +114,7 @@ bool s3_getting_store(struct s3_getting *g, int64_t at, const char *data, size_t
 {
     struct s3_get *get = g->get;
     struct err err;
-    int64_t offset = at - g->spec->start;
+    int64_t offset = at - g->start;
     bool ok = true;
     if (g->to == S3_TO_FILE) {
         ok = s3_file_write(&g->file, offset, data, length, &err);
@@ -167,7 +167,8 @@ static bool check(const struct s3_get_spec *spec, struct err *err)
 {
     if (spec->request.bucket.length == 0 || spec->request.key.length == 0)
         return err_set(err, ERR_INVALID, "an object has a bucket and a key: s3://bucket/key");
-    if (spec->start < 0 || spec->end < 0 || (spec->end > 0 && spec->end <= spec->start))
+    bool two = spec->last && (spec->start || spec->end);
+    if (spec->start < 0 || spec->end < 0 || spec->last < 0 || two || (spec->end > 0 && spec->end <= spec->start))
         return err_set(err, ERR_INVALID, "a range begins at 0 or later, and ends behind its beginning");
     if (spec->to == S3_TO_FILE && (!spec->path || !*spec->path))
         return err_set(err, ERR_INVALID, "a path is needed for what is fetched to a file");
@@ -186,7 +187,8 @@ bool s3_get_start(struct s3_get *get, struct loop *loop, struct aws_client *clie
     struct s3_getting *g = calloc(1, sizeof *g);
     if (!g)
         return err_set(err, ERR_SYSTEM, "no memory for a download");
-    *g = (struct s3_getting){.get = get, .spec = spec, .loop = loop, .client = client, .to = spec->to, .opened = -1, .count = 1};
+    *g = (struct s3_getting){
+        .get = get, .spec = spec, .loop = loop, .client = client, .to = spec->to, .start = spec->start, .opened = -1, .count = 1};
     char bucket[64], key[80];
     snprintf(g->subject, sizeof g->subject, "s3://%s/%s", bytes_shown(spec->request.bucket, bucket, sizeof bucket),
              bytes_shown(spec->request.key, key, sizeof key));

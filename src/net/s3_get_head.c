@@ -25,16 +25,18 @@ static bool take_size(struct s3_getting *g, const struct aws_request *request, s
     int64_t first = 0;
     get->size = request->fetch.length;
     if (request->fetch.status == 206) {
-        if (!s3_content_range(headers_find(&request->fetch.headers, "Content-Range"), &first, &get->size) || first != spec->start)
+        bool known = s3_content_range(headers_find(&request->fetch.headers, "Content-Range"), &first, &get->size);
+        if (!known || (first != spec->start && !spec->last))
             return err_set(err, ERR_PROTOCOL, "%s: the range from byte %" PRId64 " was asked for, and another one came", g->subject,
                            spec->start);
-    } else if (spec->start > 0 || spec->end > 0) {
+        g->start = g->lead.at = g->lead.asked_at = first;
+    } else if (spec->start > 0 || spec->end > 0 || spec->last > 0) {
         return err_set(err, ERR_PROTOCOL, "%s: a range was asked for, and all of it came: this server knows no ranges", g->subject);
     }
     g->end = get->size < 0 ? INT64_MAX : spec->end && spec->end < get->size ? spec->end : get->size;
     if (get->size < 0 && request->fetch.status == 206 && request->fetch.length >= 0)
-        g->end = spec->start + request->fetch.length;
-    get->length = g->end == INT64_MAX ? -1 : g->end - spec->start;
+        g->end = g->start + request->fetch.length;
+    get->length = g->end == INT64_MAX ? -1 : g->end - g->start;
     return true;
 }
 
@@ -88,7 +90,7 @@ void s3_getting_ask_part(struct s3_getting *g)
 
 static bool take_checksum(struct s3_getting *g, const struct aws_request *request, struct err *err)
 {
-    bool whole = g->spec->start == 0 && g->spec->end == 0 && g->get->size >= 0;
+    bool whole = g->start == 0 && g->spec->end == 0 && g->spec->last == 0 && g->get->size >= 0;
     for (enum aws_checksum_kind kind = AWS_CHECKSUM_NONE + 1; whole && !g->spec->unchecked && kind < AWS_CHECKSUM_MD5; kind++) {
         const char *said = headers_find(&request->fetch.headers, aws_checksum_header(kind));
         if (!said || strlen(said) >= sizeof g->said)
@@ -167,9 +169,9 @@ bool s3_getting_begin(struct s3_getting *g, const struct aws_request *request)
     bool pinned = *g->etag || g->spec->version.length;
     int connections = pinned && g->end != INT64_MAX ? connections_of(g) : 1;
     int64_t part = in_order ? S3_ORDERED_PART : (g->spec->part + S3_MIB - 1) / S3_MIB * S3_MIB;
-    s3_spans_start(&g->spans, g->spec->start, g->end, part, connections);
+    s3_spans_start(&g->spans, g->start, g->end, part, connections);
     if (in_order && g->spans.lead_end < g->end) /* what comes later has no place in memory before what comes first */
-        g->spans.lead_end = g->spans.next = g->spec->start + part;
+        g->spans.lead_end = g->spans.next = g->start + part;
     g->count = connections;
     if (g->spans.next < g->end)
         s3_getting_soon(g);

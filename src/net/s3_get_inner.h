@@ -32,6 +32,7 @@ struct s3_getting {
     struct aws_pair query[2];
     /* Of the first answer. */
     bool begun;
+    int64_t start;
     int64_t end; /* of what is fetched, in the object; INT64_MAX while it is not known */
     char etag[S3_ETAG_SIZE];
     struct s3_spans spans;

@@ -56,11 +56,13 @@ static bool ask_for_range(struct s3_fetcher *f, struct err *err)
 static bool ask_first(struct s3_fetcher *f, struct err *err)
 {
     const struct s3_get_spec *spec = f->get->spec;
-    if (spec->start == 0 && spec->end == 0)
+    if (spec->start == 0 && spec->end == 0 && spec->last == 0)
         return true;
     char range[64];
     const char *name, *value;
-    if (spec->end)
+    if (spec->last)
+        snprintf(range, sizeof range, "bytes=-%" PRId64, spec->last);
+    else if (spec->end)
         snprintf(range, sizeof range, "bytes=%" PRId64 "-%" PRId64, spec->start, spec->end - 1);
     else
         snprintf(range, sizeof range, "bytes=%" PRId64 "-", spec->start);
@@ -98,7 +100,7 @@ static ssize_t on_push(struct aws_request *request, const char *data, size_t len
         return HTTP_STOP;
     int64_t left = end_of(f) - f->at;
     size_t taken = (int64_t)length < left ? length : (size_t)left;
-    if (g->to == S3_TO_DESCRIPTOR && f->at - g->spec->start + (int64_t)taken > s3_outlet_room(&g->outlet)) {
+    if (g->to == S3_TO_DESCRIPTOR && f->at - g->start + (int64_t)taken > s3_outlet_room(&g->outlet)) {
         f->paused = true;
         return HTTP_PAUSE;
     }
@@ -165,7 +167,7 @@ static void on_done(struct aws_request *request)
     } else if (end_of(f) == INT64_MAX) { /* its size is known now */
         g->end = g->spans.lead_end = g->spans.next = g->spans.end = f->at;
         g->get->size = g->get->size < 0 ? f->at : g->get->size;
-        g->get->length = f->at - g->spec->start;
+        g->get->length = f->at - g->start;
     }
     if (g->begun && f->at >= end_of(f)) {
         aws_request_stop(&f->request);
@@ -216,7 +218,7 @@ bool s3_fetcher_ask(struct s3_fetcher *f, struct err *err)
 bool s3_getting_lead(struct s3_getting *g, struct err *err)
 {
     prepare(g, &g->lead);
-    g->lead.at = g->lead.asked_at = g->spec->start;
+    g->lead.at = g->lead.asked_at = g->start;
     return ask_first(&g->lead, err) && s3_fetcher_ask(&g->lead, err);
 }
 
@@ -232,7 +234,7 @@ static struct s3_fetcher *idle_one(struct s3_getting *g)
 
 static bool has_room(const struct s3_getting *g)
 {
-    return g->to != S3_TO_DESCRIPTOR || g->spans.next - g->spec->start + g->spans.part <= s3_outlet_room(&g->outlet);
+    return g->to != S3_TO_DESCRIPTOR || g->spans.next - g->start + g->spans.part <= s3_outlet_room(&g->outlet);
 }
 
 void s3_fetchers_more(struct s3_getting *g)

@@ -117,6 +117,17 @@ static void gets_a_range(void **unused)
     run_get();
     assert_get_failed(ERR_INVALID, NULL);
     assert_int_equal(get.status, 416);
+    get_spec.start = get_spec.end = 0;
+    get_spec.last = 700;
+    run_get();
+    assert_got(700);
+    assert_true(is_pattern(get.body.data, 700, 99300));
+    place("bucket/key", LARGE);
+    get_spec.last = LARGE - 100000;
+    run_get();
+    assert_got(LARGE - 100000);
+    assert_true(is_pattern(get.body.data, get.body.length, 100000));
+    assert_true(get.requests > 1);
 }
 
 static void gets_a_large_range_in_parts(void **unused)

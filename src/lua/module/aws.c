@@ -11,6 +11,7 @@ int aws_open_http(lua_State *L);
 int aws_open_credentials(lua_State *L);
 int aws_open_imds(lua_State *L);
 int aws_open_request(lua_State *L);
+int aws_open_transfer(lua_State *L);
 
 int luaopen_appliance_native_aws(lua_State *L);
 int luaopen_appliance_native_aws(lua_State *L)
@@ -25,6 +26,7 @@ int luaopen_appliance_native_aws(lua_State *L)
         {"credentials", aws_open_credentials},
         {"imds", aws_open_imds},
         {"request", aws_open_request},
+        {"transfer", aws_open_transfer},
         {NULL, NULL},
     };
     lua_newtable(L);

@@ -13,6 +13,7 @@
 #include "appliance/aws_shared.h"
 #include "appliance/bind.h"
 
+#include "aws_given.h"
 #include "aws_push.h"
 
 #include <stdlib.h>
@@ -20,15 +21,12 @@
 
 #define REQUEST "appliance.aws.request"
 
-enum { HEADERS_CEILING = 64 * 1024, CEILING_LIMIT = 1 << 30, SPEC = 1, PINS = 2, QUERY = 3, OP = 4 };
+enum { SPEC = AWS_GIVEN_SPEC, PINS = AWS_GIVEN_PINS, QUERY = 3, OP = 4 };
 
 struct send {
     struct aws_request request;
     struct wait wait;
-    struct aws_spec spec;
-    struct aws_endpoint endpoint;
-    struct credentials keys;
-    struct headers headers;
+    struct aws_given given;
     struct aws_pair query[];
 };
 
@@ -41,39 +39,11 @@ static int send_close(lua_State *L)
 {
     struct send *s = luaL_checkudata(L, 1, REQUEST);
     aws_request_stop(&s->request);
-    credentials_free(&s->keys);
-    headers_free(&s->headers);
+    aws_given_free(&s->given);
     return 0;
 }
 
-/* --- the spec --- */
-
-/* The string on top is kept for as long as the request: the caller's tables may change while we wait. Pops it. */
-static struct bytes pin(lua_State *L)
-{
-    struct bytes text;
-    text.data = lua_tolstring(L, -1, &text.length);
-    lua_rawseti(L, PINS, (lua_Integer)lua_rawlen(L, PINS) + 1);
-    return text;
-}
-
-static struct bytes bytes_field(lua_State *L, int index, const char *name)
-{
-    if (!bind_field_string(L, index, name, NULL))
-        return (struct bytes){"", 0};
-    lua_getfield(L, index, name);
-    return pin(L);
-}
-
-static const char *text_field(lua_State *L, int index, const char *name, const char *otherwise)
-{
-    struct bytes text = bytes_field(L, index, name);
-    if (text.length == 0)
-        return otherwise;
-    if (strlen(text.data) != text.length)
-        luaL_error(L, "%s: it has a zero byte", name);
-    return text.data;
-}
+/* --- the query --- */
 
 /* Pushes field `query` of the spec, which may be nil; how many pairs it has. */
 static int push_query(lua_State *L)
@@ -97,13 +67,13 @@ static struct bytes query_text(lua_State *L, const char *what)
     }
     if (lua_type(L, -1) != LUA_TSTRING)
         luaL_error(L, "query: %s must be a string or a number, not %s", what, luaL_typename(L, -1));
-    return pin(L);
+    return aws_pin(L);
 }
 
 static void read_query(lua_State *L, struct send *s)
 {
     for (lua_pushnil(L); lua_next(L, QUERY);) {
-        struct aws_pair *pair = &s->query[s->spec.query_count++];
+        struct aws_pair *pair = &s->query[s->given.spec.query_count++];
         if (lua_type(L, -2) == LUA_TNUMBER) { /* { name, value } */
             if (lua_type(L, -1) != LUA_TTABLE)
                 luaL_error(L, "query: a list holds { name, value }");
@@ -120,96 +90,11 @@ static void read_query(lua_State *L, struct send *s)
     }
 }
 
-static void read_keys(lua_State *L, struct send *s)
-{
-    struct err err;
-    int kind = lua_getfield(L, SPEC, "keys");
-    if (kind != LUA_TNIL) {
-        luaL_argexpected(L, kind == LUA_TTABLE, SPEC, "table with a table of keys");
-        int at = lua_gettop(L);
-        struct bytes id = bytes_field(L, at, "access_key_id"), secret = bytes_field(L, at, "secret_access_key");
-        struct bytes token = bytes_field(L, at, "session_token");
-        if (!credentials_set(&s->keys, id, secret, token, (struct bytes){"", 0}, CREDENTIALS_NEVER, &err))
-            luaL_error(L, "keys: %s", err.text);
-        s->spec.keys = &s->keys;
-    }
-    lua_pop(L, 1);
-}
-
-static void read_checksum(lua_State *L, struct aws_spec *spec)
-{
-    int kind = lua_getfield(L, SPEC, "checksum");
-    if (kind == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
-        spec->flags |= AWS_CHECKSUM_OFF;
-    } else if (kind == LUA_TSTRING) {
-        spec->checksum = aws_checksum_kind_of(bytes_of(lua_tostring(L, -1)));
-        if (spec->checksum == AWS_CHECKSUM_NONE)
-            luaL_error(L, "checksum: \"%s\" is none: CRC64NVME, CRC32C, CRC32, SHA256, SHA1 or MD5", lua_tostring(L, -1));
-    } else if (kind != LUA_TNIL && kind != LUA_TBOOLEAN) {
-        luaL_error(L, "checksum: false or a name expected, got %s", lua_typename(L, kind));
-    }
-    lua_pop(L, 1);
-}
-
-static unsigned read_flags(lua_State *L)
-{
-    static const struct {
-        const char *field;
-        unsigned flag;
-    } flags[] = {
-        {"anonymous", AWS_ANONYMOUS},
-        {"may_fail_in_200", AWS_MAY_FAIL_IN_200},
-        {"checksum_needed", AWS_CHECKSUM_NEEDED},
-        {"dualstack", AWS_DUALSTACK},
-        {"fips", AWS_FIPS},
-        {"request_payer", AWS_REQUEST_PAYER},
-        {"expect_continue", AWS_EXPECT_CONTINUE},
-        {"no_retry", AWS_NO_RETRY},
-        {"no_proxy", AWS_NO_PROXY},
-    };
-    unsigned all = 0;
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (bind_field_boolean(L, SPEC, flags[i].field, false))
-            all |= flags[i].flag;
-    return all;
-}
-
-static void read_limits(lua_State *L, struct aws_spec *spec)
-{
-    spec->deadline_ms = bind_field_ms(L, SPEC, "timeout", 0);
-    spec->connect_ms = bind_field_ms(L, SPEC, "connect_timeout", 0);
-    spec->first_byte_ms = bind_field_ms(L, SPEC, "first_byte_timeout", 0);
-    spec->stall_ms = bind_field_ms(L, SPEC, "stall_timeout", 0);
-    spec->presign_s = bind_field_ms(L, SPEC, "presign", 0) / 1000;
-    double ceiling = bind_field_number(L, SPEC, "ceiling", 1 << 20);
-    if (!(ceiling >= 0 && ceiling <= CEILING_LIMIT))
-        luaL_error(L, "ceiling: 0 to 1 GiB");
-    spec->ceiling = ceiling < 1 ? 1 : (size_t)ceiling;
-}
-
-static void read_endpoint(lua_State *L, struct send *s)
-{
-    struct err err;
-    struct bytes url = bytes_field(L, SPEC, "endpoint");
-    if (url.length == 0)
-        return;
-    if (!aws_endpoint_read(url, &s->endpoint, &err))
-        luaL_error(L, "endpoint: %s", err.text);
-    s->spec.endpoint = &s->endpoint;
-}
-
-static void read_style(lua_State *L, struct aws_spec *spec)
-{
-    if (lua_getfield(L, SPEC, "path_style") != LUA_TNIL)
-        spec->style = bind_field_boolean(L, SPEC, "path_style", false) ? S3_STYLE_PATH : S3_STYLE_VIRTUAL;
-    lua_pop(L, 1);
-}
-
 static void read_body(lua_State *L, struct aws_spec *spec)
 {
     double fd = bind_field_number(L, SPEC, "fd", -1);
     if (bind_field_string(L, SPEC, "body", NULL)) {
-        struct bytes body = bytes_field(L, SPEC, "body");
+        struct bytes body = aws_bytes_field(L, SPEC, "body");
         spec->body = (struct aws_body){.kind = HTTP_FROM_MEMORY, .data = body.data, .length = (int64_t)body.length};
     } else if (fd >= 0) {
         spec->body = (struct aws_body){.kind = HTTP_FROM_FILE,
@@ -217,29 +102,6 @@ static void read_body(lua_State *L, struct aws_spec *spec)
                                        .offset = (int64_t)bind_field_number(L, SPEC, "offset", 0),
                                        .length = (int64_t)bind_field_number(L, SPEC, "length", 0)};
     }
-}
-
-static void read_spec(lua_State *L, struct send *s)
-{
-    struct aws_spec *spec = &s->spec;
-    spec->service = text_field(L, SPEC, "service", "s3");
-    spec->method = text_field(L, SPEC, "method", "GET");
-    spec->region = text_field(L, SPEC, "region", NULL);
-    spec->role = text_field(L, SPEC, "role", NULL);
-    spec->ca_file = text_field(L, SPEC, "ca_file", NULL);
-    spec->subject = text_field(L, SPEC, "subject", NULL);
-    spec->bucket = bytes_field(L, SPEC, "bucket");
-    spec->key = bytes_field(L, SPEC, "key");
-    spec->path = bytes_field(L, SPEC, "path");
-    spec->flags = read_flags(L);
-    read_style(L, spec);
-    read_endpoint(L, s);
-    read_limits(L, spec);
-    read_checksum(L, spec);
-    read_keys(L, s);
-    read_body(L, spec);
-    spec->query = s->query;
-    spec->headers = &s->headers;
 }
 
 /* --- the answer --- */
@@ -275,8 +137,8 @@ static int sent(lua_State *L, int status, lua_KContext context)
     lua_createtable(L, 0, 8);
     push_common(L, r);
     lua_pushlstring(L, fetch->body.data ? fetch->body.data : "", fetch->body.length);
-    lua_setfield(L, -2, s->spec.presign_s ? "url" : "body");
-    if (s->spec.presign_s)
+    lua_setfield(L, -2, s->given.spec.presign_s ? "url" : "body");
+    if (s->given.spec.presign_s)
         return 1;
     lua_pushinteger(L, fetch->status);
     lua_setfield(L, -2, "status");
@@ -295,15 +157,17 @@ static int send(lua_State *L)
     lua_newtable(L); /* PINS */
     int count = push_query(L);
     struct send *s = bind_op(L, sizeof *s + (size_t)count * sizeof s->query[0], REQUEST);
-    headers_init(&s->headers, HEADERS_CEILING);
+    aws_given_init(&s->given);
     lua_pushvalue(L, PINS);
     lua_setiuservalue(L, -2, 1);
     if (count)
         read_query(L, s);
-    read_spec(L, s);
-    aws_check_headers(L, SPEC, &s->headers);
+    struct aws_spec *spec = &s->given.spec;
+    aws_given_read(L, &s->given);
+    spec->query = s->query;
+    read_body(L, spec);
     struct aws_client *client = aws_shared_client(&err);
-    if (!client || !aws_request_start(&s->request, client, &s->spec, done, &err))
+    if (!client || !aws_request_start(&s->request, client, spec, done, &err))
         return bind_fail(L, &err);
     return task_await(L, &s->wait, sent);
 }

@@ -1,6 +1,7 @@
 #include "appliance/aws_shared.h"
 
 #include "appliance/aws_host.h"
+#include "appliance/s3_put.h"
 #include "appliance/task.h"
 
 #include <unistd.h>
@@ -37,6 +38,7 @@ bool aws_shared_is_busy(void)
 
 void aws_shared_close(void)
 {
+    s3_put_drop_leftovers();
     aws_client_close(client);
     client = NULL;
     aws_settings_free(&settings);
