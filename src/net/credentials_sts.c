@@ -162,6 +162,10 @@ bool credentials_sts_fault(int status, struct bytes body, const char *subject, s
     if (open_document(&document, body, NULL)) {
         code = text_at(&document, (const char *[]){"Error", "Code"}, 2);
         message = text_at(&document, (const char *[]){"Error", "Message"}, 2);
+        if (!code.length) { /* EC2's form, and that of imitations of STS */
+            code = text_at(&document, (const char *[]){"Errors", "Error", "Code"}, 3);
+            message = text_at(&document, (const char *[]){"Errors", "Error", "Message"}, 3);
+        }
     }
     char word[64], said[120];
     one_line(word, sizeof word, code);

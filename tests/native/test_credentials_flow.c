@@ -274,6 +274,35 @@ static void finds_the_region_of_sts_on_the_instance(void **unused)
     assert_says(giver_last("sts_headers", "Authorization"), "/ap-southeast-2/sts/aws4_request");
 }
 
+static void allows_for_a_clock_that_is_off(void **unused)
+{
+    (void)unused;
+    from_instance();
+    set("AWS_ENDPOINT_URL_STS", "%s", giver_at(""));
+    giver_script("{'clock':86400,'sts':['SignatureDoesNotMatch','ok']}");
+    assert_keys(ROLE, "ASIASTS0002");
+    char today[AWS_DATE_BASIC_SIZE], tomorrow[AWS_DATE_BASIC_SIZE];
+    aws_date_basic(today, clock_wall_ms());
+    aws_date_basic(tomorrow, clock_wall_ms() + 24 * (int64_t)HOUR_MS);
+    const char *sent = giver_last("sts_headers", "X-Amz-Date");
+    assert_true(strncmp(sent, today, AWS_DATE_DAY_LENGTH) > 0 && strncmp(sent, tomorrow, AWS_DATE_DAY_LENGTH) <= 0);
+    giver_script("{'sts':'SignatureDoesNotMatch'}"); /* with a Date that differs: allowed for once, then it is the signature */
+    assert_refused("arn:aws:iam::123456789012:role/other", ERR_DENIED, "SignatureDoesNotMatch");
+    giver_script("{'clock':0}");
+    assert_refused("arn:aws:iam::123456789012:role/third", ERR_DENIED, "SignatureDoesNotMatch");
+    assert_int_equal(giver_count("sts"), 5);
+}
+
+static void says_that_no_region_is_known(void **unused)
+{
+    (void)unused;
+    set("AWS_REGION", " ");
+    set("AWS_ACCESS_KEY_ID", "AKIDENV");
+    set("AWS_SECRET_ACCESS_KEY", "SECRETENV");
+    set("AWS_EC2_METADATA_DISABLED", "TRUE");
+    assert_refused(ROLE, ERR_MISSING, ROLE ": no region is known: set AWS_REGION (the instance's metadata: switched off");
+}
+
 /* --- processes --- */
 
 static void from_process(const char *command)
@@ -621,6 +650,8 @@ int main(void)
         TEST(assumes_role_after_role_of_a_profile),
         TEST(assumes_a_role_with_those_of_the_instance),
         TEST(finds_the_region_of_sts_on_the_instance),
+        TEST(allows_for_a_clock_that_is_off),
+        TEST(says_that_no_region_is_known),
         TEST(takes_what_a_process_prints),
         TEST(gives_the_process_our_environment_and_no_input),
         TEST(says_how_a_process_failed),

@@ -25,6 +25,7 @@ Told by --script or by PUT /test/script with a JSON object, of which each member
   authorization  what /container must be sent in Authorization, else 401; null: anything
   region     "eu-west-1"; zone "eu-west-1b"; tags {"Name": "x"} or null (404); spot, rebalance: a JSON value or null (404);
   lifecycle  "InService" or null
+  clock      seconds by which the Date of all answers is off
 Asked by GET /test/counts: {"token": N, "roles": N, "document": N, "container": N, "sts": N, "other": N, "paths": {PATH: N}, "last":
 {"sts": {FIELD: VALUE}, "sts_headers": {NAME: VALUE}, "container_headers": {...}, "get_headers": {...}}}. /test/reset: counts and numbers of keys at nought.
 """
@@ -44,7 +45,7 @@ lock = threading.Lock()
 script = {
     "token": "ok", "get": "ok", "container": "ok", "sts": "ok", "proxy": False, "v1": False, "ttl": 21600, "role": "spark-node",
     "code": "Success", "lifetime": 21600, "keep": False, "authorization": None, "region": "eu-west-1", "zone": "eu-west-1b", "tags": None,
-    "spot": None, "rebalance": None, "lifecycle": None,
+    "spot": None, "rebalance": None, "lifecycle": None, "clock": 0,
 }
 tokens = {}
 number = 0
@@ -100,6 +101,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string((time.time() if timestamp is None else timestamp) + script["clock"])
 
     def answer(self, status, body=b"", **headers):
         if isinstance(body, str):

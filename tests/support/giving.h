@@ -100,7 +100,7 @@ static inline void giver_script(const char *json)
 #define GIVER_AS_NEW                                                                                                                  \
     "{'token':'ok','get':'ok','container':'ok','sts':'ok','proxy':false,'v1':false,'ttl':21600,'role':'spark-node','code':'Success'," \
     "'lifetime':21600,'keep':false,'authorization':null,'region':'eu-west-1','zone':'eu-west-1b','tags':null,'spot':null,"            \
-    "'rebalance':null,'lifecycle':null}"
+    "'rebalance':null,'lifecycle':null,'clock':0}"
 
 static inline int giver_count(const char *what)
 {
