@@ -73,7 +73,8 @@ role_session_name = chained
 
   it("are exchanged for a web identity", function()
     local lenient <close> = parts.moto()   -- the one that checks signatures can't do without one
-    local env = { AWS_ENDPOINT_URL = lenient.url, AWS_WEB_IDENTITY_TOKEN_FILE = write("jwt", "header.payload.signature"), AWS_ROLE_SESSION_NAME = "pod",
+    local env = { AWS_ENDPOINT_URL = lenient.url,
+      AWS_WEB_IDENTITY_TOKEN_FILE = write("jwt", "header.payload.signature"), AWS_ROLE_SESSION_NAME = "pod",
       AWS_ROLE_ARN = "arn:aws:iam::123456789012:role/reader" }
     assert.matches("^web identity\tarn:aws:sts::123456789012:assumed%-role/reader/pod\ttrue\n$", run(env, WHO))
   end)
