@@ -16,7 +16,7 @@ show tables;
 drop table words;
 ]]
 
---- The word count everybody starts with, by RDD and by DataFrame.
+--- The word count everybody starts with, by RDD and by DataFrame; and a look at an object, where Spark has what that takes.
 training.PYTHON = [[
 import sys
 from operator import add
@@ -26,6 +26,25 @@ lines = spark.read.text(sys.argv[1]).rdd.map(lambda r: r[0])
 counts = lines.flatMap(lambda x: x.split(" ")).map(lambda x: (x, 1)).reduceByKey(add)
 assert counts.count() > 0 and counts.collect()
 assert spark.read.text(sys.argv[1]).groupBy("value").count().orderBy("count").collect()
+
+
+def ask_nobody():
+    # The way to a refused connection leads through most of S3A and its SDK. Keys and region are given: nothing else is asked for them.
+    jvm, conf = spark.sparkContext._jvm, spark.sparkContext._jsc.hadoopConfiguration()
+    for key, value in {
+        "endpoint": "http://127.0.0.1:9", "endpoint.region": "us-east-1", "path.style.access": "true", "access.key": "training",
+        "secret.key": "training", "attempts.maximum": "1", "retry.limit": "1", "retry.interval": "1ms", "buffer.dir": sys.argv[2],
+        "aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+    }.items():
+        conf.set("fs.s3a." + key, value)
+    path = jvm.org.apache.hadoop.fs.Path("s3a://training/words")
+    path.getFileSystem(conf).exists(path)
+
+
+try:
+    ask_nobody()
+except Exception as problem:
+    print("s3a:", str(problem).splitlines()[-1])
 spark.stop()
 ]]
 
@@ -94,7 +113,7 @@ function training.services(what)
   if what.python then
     specs.python = {
       name = "python", dir = work, env = env { SPARK_CONF_DIR = work .. "/conf" }, oneshot = true, restart = "never",
-      command = submit("local[1]", "python", { work .. "/training.py", work .. "/words.txt" }),
+      command = submit("local[1]", "python", { work .. "/training.py", work .. "/words.txt", work .. "/tmp" }),
     }
   end
   return specs
