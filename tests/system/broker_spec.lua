@@ -91,7 +91,9 @@ describe("a node that serves credentials", function()
     assert(os.execute(("mkdir -p %s/profiles %s/state %s/spark/bin"):format(home, home, home)))
     environment = ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s AWS_REGION=eu-west-1 "
       .. "AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/theirs "
-      .. "AWS_EC2_METADATA_DISABLED=true; unset AWS_SESSION_TOKEN AWS_PROFILE;"):format(home, home, home, KEY, SECRET)
+      .. "AWS_EC2_METADATA_DISABLED=true ROLE_MAPPING_FILE=%s/roles; unset AWS_SESSION_TOKEN AWS_PROFILE;")
+      :format(home, home, home, KEY, SECRET, home)
+    write(home .. "/roles", "")
     write(home .. "/spark/bin/run-example", "#!/bin/sh\nexec env\n")
     assert(os.execute("chmod +x " .. home .. "/spark/bin/run-example"))
     write(home .. "/profiles/plain.lua", ([[
@@ -106,9 +108,12 @@ describe("a node that serves credentials", function()
             services = {
               service { name = "one", command = { "/bin/sleep", "1000" }, env = inherited, stop = { grace = 5 } },
               service { name = "two", command = { "/bin/sleep", "1000" }, stop = { grace = 5 } },
+              service { name = "uploader", env = { PATH = "PLACES" }, stop = { grace = 5 }, command = { "/bin/sh", "-c",
+                "trap 'curl -s --noproxy \"*\" -H \"Authorization: $(cat $AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE)\" "
+                  .. "$AWS_CONTAINER_CREDENTIALS_FULL_URI >ROOT/last; exit 0' TERM; while :; do sleep 0.05; done" } },
             } }
         end }
-    ]]):gsub("ROOT", home))
+    ]]):gsub("ROOT", home):gsub("PLACES", os.getenv "PATH"))
     start()
   end)
 
@@ -145,8 +150,10 @@ describe("a node that serves credentials", function()
     fetch(environment_of(service "two".pid))
     local _, text = sh(("curl -s --unix-socket %s/state/control.sock http://node/credentials"):format(home))
     local shown = json.decode(text)
-    assert.equal("two", shown.grants[#shown.grants].name)
-    assert.is_true(shown.grants[#shown.grants].served >= 1)
+    local served = {}
+    for _, grant in ipairs(shown.grants) do served[grant.name] = grant.served end
+    assert.is_true(served.two >= 1)
+    assert.equal(0, served.uploader)
     local _, plan = run { "plan", "--json" }
     local _, state = run { "status", "--json" }
     for _, said in ipairs { text, plan, state, read(home .. "/log") } do
@@ -158,11 +165,14 @@ describe("a node that serves credentials", function()
   it("starts no service anew, and changes no way, when settings are read again", function()
     local before = service "one"
     local env = environment_of(before.pid)
+    write(home .. "/roles", "label:nightly=arn:aws:iam::123456789012:role/nightly\n")
     os.execute("kill -HUP " .. node)
     await("the reload", function() return read(home .. "/log"):find "SIGHUP: settings and profile were read again and are in force" end)
     assert.equal(before.pid, service "one".pid)
     assert.equal(200, tonumber(output(("curl -s --noproxy '*' -o /dev/null -w '%%{http_code}' -H \"Authorization: $(cat %s)\" %s")
       :format(env.AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, env.AWS_CONTAINER_CREDENTIALS_FULL_URI))))
+    local code, text = run({ "client", "run-example" }, "JOB_LABEL=nightly")
+    assert.same({ 0, true }, { code, text:find("/credentials/@label-nightly", 1, true) ~= nil })
     assert.equal(0, (run { "restart", "one" }))
     assert.same(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, environment_of(service "one".pid).AWS_CONTAINER_CREDENTIALS_FULL_URI)
   end)
@@ -178,7 +188,7 @@ describe("a node that serves credentials", function()
     assert.equal(KEY, fetch(env).AccessKeyId)
     code, text, err = run({ "client", "run-example" }, "JOB_LABEL=etl")
     assert.same({ 126, "" }, { code, text })
-    assert.matches('no credentials for the label etl: ROLE_MAPPING has no role for the label "etl"', err)
+    assert.matches('no credentials for the label etl: ROLE_MAPPING has no role for the label "etl"; labels are nightly', err)
     -- What a person gives this one call is theirs.
     text = select(2, run({ "client", "run-example" }, "AWS_ACCESS_KEY_ID=AKIAOTHER"))
     assert.matches("\nAWS_ACCESS_KEY_ID=AKIAOTHER\n", "\n" .. text)
@@ -195,6 +205,7 @@ describe("a node that serves credentials", function()
     os.execute("kill " .. node)
     await("the node has ended", function() return not is_alive(node) end)
     assert.equal("", mode(home .. "/state/credentials"))
+    assert.equal(KEY, json.decode(read(home .. "/last")).AccessKeyId)   -- who was told to stop could still upload something
     start()
     assert.not_equal(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, environment_of(service "one".pid).AWS_CONTAINER_CREDENTIALS_FULL_URI)
   end)
