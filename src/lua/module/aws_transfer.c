@@ -339,6 +339,7 @@ static void read_put(lua_State *L, struct putting *op)
     spec->connections = (int)integer_field(L, "jobs", 1, HTTP_CONNECTIONS);
     spec->expected = integer_field(L, "expected", 0, S3_OBJECT_MOST);
     spec->name = aws_text_field(L, SPEC, "from", NULL);
+    spec->from = S3_FROM_FILE; /* or a pipe, which shows when it is open */
     spec->fd = -1;
     if (bind_field_string(L, SPEC, "text", NULL)) {
         struct bytes text = aws_bytes_field(L, SPEC, "text");
