@@ -80,15 +80,23 @@ function common.opts(options)
   if options.sse and options.sse ~= "AES256" and options.sse ~= "aws:kms" and options.sse ~= "aws:kms:dsse" then
     return nil, ("--sse %s: AES256 or aws:kms"):format(options.sse)
   end
-  if options.part_size then
-    local size, problem = require("appliance.settings.types").size(options.part_size, { example = "8m" })
-    if not size then return nil, ("--part-size %s %s"):format(options.part_size, problem) end
-    opts.part = size
+  opts.metadata_directive = options.metadata_directive
+  if not ({ COPY = true, REPLACE = true })[options.metadata_directive or "COPY"] then
+    return nil, ("--metadata-directive %s: COPY or REPLACE"):format(options.metadata_directive)
   end
-  local problem
-  if options.sse_c then
-    opts.sse_c, problem = read_key(options.sse_c)
-    if not opts.sse_c then return nil, problem end
+  for _, names in ipairs { { "part_size", "part" }, { "expected_size", "expected" } } do
+    local given = options[names[1]]
+    local size, problem = nil, nil
+    if given then size, problem = require("appliance.settings.types").size(given, { example = "8m" }) end
+    if problem then return nil, ("--%s %s %s"):format((names[1]:gsub("_", "-")), given, problem) end
+    opts[names[2]] = size
+  end
+  for _, names in ipairs { { "sse_c", "sse_c" }, { "copy_source_sse_c", "source_sse_c" } } do
+    local path = options[names[1]]
+    local key, problem = nil, nil
+    if path then key, problem = read_key(path) end
+    if problem then return nil, problem end
+    opts[names[2]] = key
   end
   return opts
 end

@@ -156,7 +156,7 @@ of the old one.
 ]] .. work.HELP .. [[
 
   --version-id ID   a former version of the source
-  --expected-size SIZE       of what stdin will bring: allows more than the 229 GiB that a pipe may otherwise bring, up to 429 GiB
+  --expected-size SIZE       of what stdin will bring: allows more than the 208 GiB that a pipe may otherwise bring, up to 390 GiB
   --metadata-directive REPLACE   a copy keeps nothing of its source's metadata
   --copy-source-sse-c FILE   the key of the source of a copy
 ]] .. common.WRITTEN_HELP

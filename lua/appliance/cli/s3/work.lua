@@ -90,10 +90,7 @@ function carry.download(self, job, opts)
   return self.client:download(job.from, job.to, opts)
 end
 
-function carry.copy(self, job, opts)
-  opts.source_sse_c, opts.metadata_directive = self.options.source_key, self.options.metadata_directive
-  return self.client:copy(job.from, job.to, opts)
-end
+function carry.copy(self, job, opts) return self.client:copy(job.from, job.to, opts) end
 
 local function remove_source(self, job)
   if job.what == "upload" then return require("appliance.core.file").remove(job.from) end
