@@ -44,22 +44,35 @@ local function decoder(page)
   return function(name) return name and (encoded and uri.unescape(name) or name) end
 end
 
+--- The texts of all that is inside an element, by name, in one go: a listing has thousands of them.
+local function fields_of(element)
+  local fields = {}
+  for i = 1, #element do
+    local part = element[i]
+    if type(part) == "table" and part.name then
+      local only = part[1]
+      fields[part.name] = part[2] == nil and type(only) == "string" and only or text_of(part)
+    end
+  end
+  return fields
+end
+
 local function object(element, decode)
-  local owner = child(element, "Owner")
+  local fields = fields_of(element)
   return {
-    key = decode(text(element, "Key") or ""),
-    size = math.tointeger(tonumber(text(element, "Size"))) or 0,
-    modified = dates.iso(text(element, "LastModified")),
-    etag = pages.etag(text(element, "ETag")),
-    storage_class = text(element, "StorageClass"),
-    checksum = text(element, "ChecksumAlgorithm"),
-    owner = owner and text(owner, "ID"),
-  }
+    key = decode(fields.Key or ""),
+    size = math.tointeger(tonumber(fields.Size)) or 0,
+    modified = dates.iso(fields.LastModified),
+    etag = pages.etag(fields.ETag),
+    storage_class = fields.StorageClass,
+    checksum = fields.ChecksumAlgorithm,
+    owner = fields.Owner and text(child(element, "Owner"), "ID"),
+  }, fields
 end
 
 local function version(element, decode)
-  local entry = object(element, decode)
-  entry.version, entry.latest = text(element, "VersionId"), text(element, "IsLatest") == "true"
+  local entry, fields = object(element, decode)
+  entry.version, entry.latest = fields.VersionId, fields.IsLatest == "true"
   if element.name == "DeleteMarker" then entry.deleted = true end
   return entry
 end
@@ -93,7 +106,7 @@ function pages.list(body, what)
   local page, err = read(body, "ListBucketResult", what)
   if not page then return nil, err end
   local decode, entries = decoder(page), {}
-  for element in each(page, "Contents") do entries[#entries + 1] = object(element, decode) end
+  for element in each(page, "Contents") do entries[#entries + 1] = (object(element, decode)) end
   local token = text(page, "NextContinuationToken")
   if text(page, "IsTruncated") == "true" and not token then
     return nil, failure.new("protocol", "%s: the page says that there are more, but not how to get them (no NextContinuationToken)", what)
