@@ -75,7 +75,11 @@ local function version_query(place, opts)
   return version and { versionId = version } or nil
 end
 
-local function headers_for(purpose, opts) return require "appliance.s3.headers"[purpose](opts) end
+--- Most reads have no options: `s3 cat` is there for its first byte.
+local function headers_for(purpose, opts)
+  if next(opts) == nil then return nil end
+  return require "appliance.s3.headers"[purpose](opts)
+end
 
 -- ---------------------------------------------------------------- reading
 
@@ -109,18 +113,24 @@ end
 local function transferred(self, way, address, opts, more)
   local place, err = self:object(address)
   if not place then return nil, err end
-  more.version, more.progress = opts.version or place.version, opts.progress
-  more.headers = more.headers or headers_for(way == "get" and "read" or "write", opts)
-  more.jobs, more.part, more.expected = opts.jobs, opts.part, opts.expected
+  more.version = opts.version or place.version
+  more.headers = headers_for(way == "get" and "read" or "write", opts)
+  for _, name in ipairs { "progress", "jobs", "part", "expected", "keep_time", "durable", "mode" } do more[name] = opts[name] end
   return require("appliance.native.aws").transfer[way](self:spec(place, opts, more))
 end
 
---- To a file, by parts in parallel; the file is there when it is whole, and not before. opts as for get, and progress(done, total).
+--- To a file, by parts in parallel; the file is there when it is whole, and not before. -> as get, without the body
+--- opts as for get, and progress(done, total), jobs (connections), part (bytes), durable (on the disk before the file appears), mode,
+--- keep_time (the file gets the object's).
 function client:download(address, path, opts)
-  return transferred(self, "get", address, opts or {}, { to = path })
+  local answer, err = transferred(self, "get", address, opts or {}, { to = path })
+  if not answer then return nil, err end
+  local object = require("appliance.s3.headers").object(answer.headers, answer.status)
+  object.size = answer.size
+  return object
 end
 
---- To a descriptor, in order.
+--- To a descriptor, in order -> { size, status, headers, ... } | nil, err
 function client:cat(address, fd, opts)
   return transferred(self, "get", address, opts or {}, { fd = fd })
 end
