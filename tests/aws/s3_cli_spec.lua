@@ -68,7 +68,7 @@ describe("spark-appliance s3", function()
     assert.matches("^                           PRE dir/\n%d.* file.txt\n$", must("ls", "s3://one/"))
     assert.matches("6 Bytes dir/other name\n.*Total Objects: 2\n   Total Size: 12 Bytes\n$",
       must("ls", "-r", "--human-readable", "--summarize", "one"))
-    assert.matches("\n%S+ %S+ one\n", must "ls")
+    assert.matches("^%d+%-%d+%-%d+ %d+:%d+:%d+ one\n", must "ls")
     local stat = json.decode(must("stat", "--json", "s3://one/dir/other name"))
     assert.same({ 6, "x/y", { a = "1", b = "2", c = "3" } }, { stat.size, stat.content_type, stat.metadata })
     assert.equal("text/plain", json.decode(must("stat", "--json", "s3://one/file.txt")).content_type)
@@ -214,9 +214,9 @@ print("well")
   end)
 
   it("makes URLs", function()
-    local url = must("presign", "--expires", "2min", "s3://one/file.txt"):gsub("\n", "")
-    assert.matches("X%-Amz%-Expires=120", url)
-    assert.equal("hello\n", parts.run({ "curl", "-s", "--noproxy", "*", url }, {}).out)
+    -- moto can't check these: s3_verbs_spec.lua holds them against botocore's.
+    assert.matches("^http://127.0.0.1:%d+/one/file%.txt%?.*X%-Amz%-Expires=120&.*\n$",
+      must("presign", "--expires", "2min", "s3://one/file.txt"))
   end)
 
   it("ends quietly when nobody reads", function()
