@@ -30,6 +30,7 @@ struct credentials_world {
     bool notes_told;          /* what was passed over in the profile files is logged once */
     char instance_region[64]; /* from the metadata, asked once: it never changes */
     struct credentials_region *regions;
+    int64_t ahead_ms; /* of the clocks: for tests, which can't wait for half a life */
 };
 
 bool credentials_world_open(struct credentials_world *, struct loop *, const struct credentials_spec *, struct err *);

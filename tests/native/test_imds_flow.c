@@ -4,6 +4,8 @@
 #include "appliance/aws_host.h"
 #include "appliance/imds.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -173,6 +175,30 @@ static void says_that_nobody_listens(void **unused)
     snprintf(settings.endpoint, sizeof settings.endpoint, "http://127.0.0.1:1");
     settings.tries = 2;
     assert_fails(ERR_REFUSED, "nobody listens there");
+}
+
+/* A listener whose queue is full drops what knocks, as a firewall would. */
+static void says_that_no_connection_came_about(void **unused)
+{
+    (void)unused;
+    enum { KNOCKS = 8 };
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), knocks[KNOCKS];
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(listener, 0), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    for (int i = 0; i < KNOCKS; i++) {
+        knocks[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        connect(knocks[i], (struct sockaddr *)&address, size);
+    }
+    snprintf(settings.endpoint, sizeof settings.endpoint, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    settings.connect_ms = 100;
+    settings.tries = 2;
+    assert_fails(ERR_TIMEOUT, "no connection within 100 ms");
+    for (int i = 0; i < KNOCKS; i++)
+        close(knocks[i]);
+    close(listener);
 }
 
 static void waits_for_answers_that_are_late(void **unused)
@@ -348,6 +374,7 @@ int main(void)
         TEST(keeps_its_budget_when_all_is_silent),
         TEST(says_what_does_not_come_behind_the_token),
         TEST(says_that_nobody_listens),
+        TEST(says_that_no_connection_came_about),
         TEST(waits_for_answers_that_are_late),
         TEST(gets_over_faults_that_pass),
         TEST(says_that_the_endpoint_is_disabled),
