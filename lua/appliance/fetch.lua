@@ -51,9 +51,8 @@ local function s3_version(seen) return seen.etag and "etag " .. seen.etag:gsub('
 --- What is small comes in one request, what may be large by parts -> seen | nil, err
 local function s3_get(source, path, options)
   local s3 = require "appliance.s3"
-  local is_small = options.ceiling or not require("appliance.native.aws").transfer
-  if not is_small then return within(options, s3.download, source.url, path) end
-  local object, err = within(options, s3.get, source.url, { ceiling = options.ceiling or 256 << 20 })
+  if not options.ceiling then return within(options, s3.download, source.url, path) end
+  local object, err = within(options, s3.get, source.url, { ceiling = options.ceiling })
   if not object then return nil, err end
   local ok
   ok, err = file.replace(path, object.body, 384, false)
