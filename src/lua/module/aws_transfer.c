@@ -346,10 +346,7 @@ static void read_put(lua_State *L, struct putting *op)
         spec->from = S3_FROM_MEMORY;
         spec->data = text.data;
         spec->length = (int64_t)text.length;
-    } else if (spec->name) {
-        spec->from = S3_FROM_FILE;
-    } else {
-        spec->from = S3_FROM_PIPE;
+    } else if (!spec->name) {
         if (lua_getfield(L, SPEC, "fd") != LUA_TNUMBER)
             luaL_error(L, "from (a path), fd or text is needed");
         spec->fd = (int)luaL_checkinteger(L, -1);
@@ -362,7 +359,7 @@ static bool open_source(struct putting *op, struct err *err)
 {
     struct s3_put_spec *spec = &op->spec;
     struct stat status;
-    if (spec->from == S3_FROM_FILE) {
+    if (spec->name && spec->from != S3_FROM_MEMORY) {
         spec->fd = open(spec->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (spec->fd < 0)
             return err_errno(err, "%s", spec->name);
