@@ -213,6 +213,64 @@ print("well")
     assert.same({ "x/1", "y" }, in_bucket "gone")
   end)
 
+  it("gives up what it has begun when it is interrupted", function()
+    assert.same("130 0 ''", parts.boto(moto, [[
+import signal, subprocess, time
+run = subprocess.Popen([os.environ["APPLIANCE"], "s3", "cp", "-", "s3://gone/broken"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+run.stdin.write(bytes(24 << 20))
+run.stdin.flush()
+for _ in range(300):
+    if s3.list_multipart_uploads(Bucket="gone").get("Uploads"): break
+    time.sleep(0.05)
+else: sys.exit("no upload was begun")
+run.send_signal(signal.SIGINT)
+said = run.stderr.read().decode()
+print(run.wait(), len(s3.list_multipart_uploads(Bucket="gone").get("Uploads", [])), repr(said))
+]]))
+  end)
+
+  it("shows how far it is on a terminal, and nothing of it elsewhere", function()
+    local said = parts.boto(moto, [[
+import pty, subprocess
+master, slave = pty.openpty()
+run = subprocess.Popen([os.environ["APPLIANCE"], "s3", "cp", "-", "s3://gone/seen"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                       stderr=slave, env=dict(os.environ, TERM="xterm"))
+os.close(slave)
+run.stdin.write(bytes(12 << 20))
+run.stdin.flush()
+text = b""
+while b"/s" not in text: text += os.read(master, 65536)
+run.stdin.close()
+said = run.stdout.read()
+print(json.dumps([run.wait(), text.decode(), said.decode()]))
+]])
+    local code, line, out = table.unpack(json.decode(said))
+    assert.same({ 0, "upload: - to s3://gone/seen\n" }, { code, out })
+    assert.matches("\r\27%[K[%d.]+ [KMG]?i?B [%d.]+ [KMG]?i?B/s", line)
+  end)
+
+  it("carries files of awkward names", function()
+    local names = { "a b", "a+b", "a*b?[c]", "100%2F", "ü", "日本語", "tab\there", "ctl\1\127",
+      "=;:@,$&'\"<>", " blanks ", "\\back", "..dots.." }
+    for _, name in ipairs(names) do
+      local file <close> = assert(io.open(directory .. "/" .. name, "wb"))
+      file:write(name)
+    end
+    os.execute(("mkdir '%s/awkward' && cd '%s' && mv -- %s awkward/"):format(directory, directory, (function()
+      local quoted = {}
+      for i, name in ipairs(names) do quoted[i] = "'./" .. name:gsub("'", "'\\''") .. "'" end
+      return table.concat(quoted, " ")
+    end)()))
+    must("cp", "-r", "--quiet", directory .. "/awkward", "s3://gone/awk")
+    assert.equal("well", parts.boto(moto, [=[
+for name in json.loads(args[0]): assert s3.get_object(Bucket="gone", Key="awk/" + name)["Body"].read() == name.encode(), name
+print("well")
+]=], { json.encode(names) }))
+    must("cp", "-r", "--quiet", "s3://gone/awk", directory .. "/awkward-back")
+    assert.equal("", parts.run({ "diff", "-r", directory .. "/awkward", directory .. "/awkward-back" }, {}).out)
+    assert.equal("", must("sync", "--delete", "s3://gone/awk", directory .. "/awkward-back"))
+  end)
+
   it("makes URLs", function()
     -- moto can't check these: s3_verbs_spec.lua holds them against botocore's.
     assert.matches("^http://127.0.0.1:%d+/one/file%.txt%?.*X%-Amz%-Expires=120&.*\n$",
