@@ -108,10 +108,10 @@ static bool take_back(struct aws_call *call, bool *gone)
         return false;
     if (!call->pushed)
         return true;
+    call->pushed = false;
     aws_call_enter(call);
     bool ok = call->request->spec->again(call->request);
     *gone = !aws_call_leave(call);
-    call->pushed = false;
     return ok && !*gone;
 }
 

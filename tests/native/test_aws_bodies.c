@@ -455,6 +455,95 @@ static void test_takes_not_modified_for_an_answer(void **unused)
     assert_failed(ERR_CONFLICT, 412, "PreconditionFailed", "the condition does not hold", NULL);
 }
 
+/* --- stopping --- */
+
+static int stopped_in;
+
+static ssize_t stop_in_pull(struct aws_request *r, char *room, size_t size)
+{
+    if (stopped_in++ == 0)
+        return pull(r, room, size);
+    aws_request_stop(r);
+    memset(r, 0xaa, sizeof *r); /* it is the owner's again */
+    ended++;
+    return HTTP_STOP;
+}
+
+static bool stop_in_rewind(struct aws_request *r)
+{
+    aws_request_stop(r);
+    memset(r, 0xaa, sizeof *r);
+    ended++;
+    return true;
+}
+
+static ssize_t stop_in_push(struct aws_request *r, const char *data, size_t length)
+{
+    (void)data;
+    aws_request_stop(r);
+    memset(r, 0xaa, sizeof *r);
+    ended++;
+    return (ssize_t)length;
+}
+
+static void run_until_stopped(void)
+{
+    ended = stopped_in = 0;
+    memset(&request, 0, sizeof request);
+    start(&request);
+    TURN_UNTIL(loop, ended);
+    TURN_UNTIL(loop, http_fetch_count() == 0);
+    memset(&request, 0, sizeof request);
+    assert_int_equal(ended, 1);
+    assert_false(aws_client_is_busy(client));
+}
+
+static void test_may_be_stopped_from_every_callback(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < 2; i++) {
+        settings.sign_payload = i == 1;
+        put_pulled();
+        spec.body.pull = stop_in_pull;
+        run_until_stopped();
+        put_pulled();
+        spec.flags |= AWS_CHECKSUM_OFF;
+        spec.body.pull = stop_in_pull;
+        run_until_stopped();
+        spec.flags &= ~(unsigned)AWS_CHECKSUM_OFF;
+        put_pulled();
+        spec.body.rewind = stop_in_rewind;
+        steps("[{\"status\": 500, \"code\": \"InternalError\"}]");
+        run_until_stopped();
+    }
+    spec.method = "GET";
+    spec.body = (struct aws_body){0};
+    object("bucket/key", large);
+    spec.push = stop_in_push;
+    run_until_stopped();
+    spec.push = take;
+    spec.again = stop_in_rewind;
+    received_length = 0;
+    steps("[{\"cut\": 100000}]");
+    run_until_stopped();
+}
+
+static void begin_anew(struct aws_request *r)
+{
+    aws_request_stop(r);
+    start(r);
+}
+
+static void test_may_be_used_again_from_its_done(void **unused)
+{
+    (void)unused;
+    object("bucket/key", "hello");
+    ended = 0;
+    assert_true(aws_request_start(&request, client, &spec, begin_anew, NULL));
+    TURN_UNTIL(loop, ended);
+    assert_ok(200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +563,8 @@ int main(void)
         TEST(test_goes_on_where_the_receiver_says),
         TEST(test_holds_only_the_whole_against_its_checksum),
         TEST(test_takes_not_modified_for_an_answer),
+        TEST(test_may_be_stopped_from_every_callback),
+        TEST(test_may_be_used_again_from_its_done),
     };
     return cmocka_run_group_tests(tests, fill, s3_server_stop);
 }

@@ -89,6 +89,94 @@ static void test_presigns(void **unused)
     assert_int_equal(request.attempts, 0);
 }
 
+/* Nothing is sent for a presigned URL, so these may be AWS's own. */
+static const char *presigned(void)
+{
+    spec.presign_s = 60;
+    run();
+    return request.ok ? body_text() : request.err.text;
+}
+
+static void assert_begins(const char *text, const char *start_of_it)
+{
+    if (strncmp(text, start_of_it, strlen(start_of_it)) != 0)
+        fail_msg("%s does not begin with %s", text, start_of_it);
+}
+
+static void test_chooses_the_place_and_the_region(void **unused)
+{
+    (void)unused;
+    spec.endpoint = NULL;
+    assert_begins(presigned(), "https://bucket.s3.us-east-1.amazonaws.com/key?");
+    spec.region = "eu-west-1";
+    assert_begins(presigned(), "https://bucket.s3.eu-west-1.amazonaws.com/key?");
+    spec.flags |= AWS_DUALSTACK | AWS_FIPS;
+    assert_begins(presigned(), "https://bucket.s3-fips.dualstack.eu-west-1.amazonaws.com/key?");
+    spec.flags &= ~(unsigned)(AWS_DUALSTACK | AWS_FIPS);
+    settings.s3_style = S3_STYLE_PATH;
+    assert_begins(presigned(), "https://s3.eu-west-1.amazonaws.com/bucket/key?");
+    spec.style = S3_STYLE_VIRTUAL;
+    assert_begins(presigned(), "https://bucket.s3.eu-west-1.amazonaws.com/key?");
+    spec.service = "ec2";
+    assert_begins(presigned(), "https://ec2.eu-west-1.amazonaws.com/?");
+    spec.flags |= AWS_FIPS;
+    assert_begins(presigned(), "https://ec2-fips.eu-west-1.amazonaws.com/?");
+    spec.flags |= AWS_DUALSTACK;
+    assert_begins(presigned(), "https://ec2-fips.eu-west-1.api.aws/?");
+    spec.flags = 0;
+    spec.service = "route53";
+    assert_begins(presigned(), "https://route53.amazonaws.com/?");
+    assert_string_equal(request.region, "us-east-1");
+    aws_settings_free(&settings);
+    char *const environment[] = {(char *)(uintptr_t) "AWS_ENDPOINT_URL_S3=http://x:1/prefix", NULL};
+    assert_true(aws_settings_read(&settings, &(struct aws_settings_given){environment, NULL, NULL}, NULL));
+    spec.service = "s3";
+    spec.style = S3_STYLE_AUTO;
+    assert_begins(presigned(), "http://x:1/prefix/bucket/key?");
+}
+
+static void test_asks_once_for_the_region_that_nobody_said(void **unused)
+{
+    (void)unused;
+    *settings.region = 0;
+    spec.endpoint = NULL;
+    snprintf(store.region, sizeof store.region, "eu-central-1");
+    assert_begins(presigned(), "https://bucket.s3.eu-central-1.amazonaws.com/key?");
+    assert_begins(presigned(), "https://bucket.s3.eu-central-1.amazonaws.com/key?");
+    assert_int_equal(store.regions_asked, 1);
+    aws_client_close(client);
+    open_client();
+    *store.region = 0;
+    assert_begins(presigned(), "https://bucket.s3.us-east-1.amazonaws.com/key?"); /* which tells where a bucket is */
+    spec.service = "sts";
+    run();
+    assert_failed(ERR_MISSING, 0, "", "sts: no region is known: set AWS_REGION", NULL);
+}
+
+static void test_puts_the_bucket_into_the_host(void **unused)
+{
+    (void)unused;
+    char url[64];
+    object("bucket/key", "hello");
+    snprintf(url, sizeof url, "http://localhost:%d", port()); /* libcurl knows that *.localhost is this machine */
+    assert_true(aws_endpoint_read(bytes_of(url), &endpoint, NULL));
+    spec.style = S3_STYLE_VIRTUAL;
+    run();
+    assert_ok(200);
+    assert_string_equal(body_text(), "hello");
+    assert_non_null(strstr(log_text(), "\"host\": \"bucket.localhost:"));
+}
+
+static void test_lets_the_requester_pay(void **unused)
+{
+    (void)unused;
+    object("bucket/key", "hello");
+    spec.flags |= AWS_REQUEST_PAYER;
+    run();
+    assert_ok(200);
+    assert_non_null(strstr(log_text(), "\"x-amz-request-payer\": \"requester\""));
+}
+
 /* --- errors as they are --- */
 
 static void test_tells_what_is_missing_or_refused(void **unused)
@@ -427,6 +515,10 @@ int main(void)
         TEST(test_sends_the_session_token_and_asks_for_keys),
         TEST(test_tells_in_the_store_s_words_that_there_are_no_keys),
         TEST(test_presigns),
+        TEST(test_chooses_the_place_and_the_region),
+        TEST(test_asks_once_for_the_region_that_nobody_said),
+        TEST(test_puts_the_bucket_into_the_host),
+        TEST(test_lets_the_requester_pay),
         TEST(test_tells_what_is_missing_or_refused),
         TEST(test_takes_any_kind_of_error_body),
         TEST(test_tries_again_after_faults_that_may_pass),
