@@ -1,5 +1,5 @@
 /* The request engine's bodies, both ways: checksums sent in headers and trailers, their refusal, and what is held against them as it comes. */
-#include "asking.h"
+#include "requesting.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /* The request engine against a misbehaving S3 that checks signatures: retries, and what is put right by itself. */
-#include "asking.h"
+#include "requesting.h"
 
 /* --- plain good requests --- */
 

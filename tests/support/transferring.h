@@ -6,7 +6,7 @@
 #include "appliance/s3_get.h"
 #include "appliance/s3_parts.h"
 #include "appliance/s3_put.h"
-#include "asking.h"
+#include "requesting.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -23,7 +23,7 @@ static int descriptors;
 static inline int transfer_begin(void **unused)
 {
     signal(SIGPIPE, SIG_IGN);
-    asking_begin(unused);
+    requesting_begin(unused);
     folder = scratch_new();
     memset(&get, 0, sizeof get);
     memset(&put, 0, sizeof put);
@@ -43,7 +43,7 @@ static inline int transfer_end(void **unused)
     http_shutdown();
     assert_int_equal(open_descriptors(), descriptors);
     scratch_free(folder);
-    return asking_end(unused);
+    return requesting_end(unused);
 }
 
 #define TRANSFER(name) cmocka_unit_test_setup_teardown(name, transfer_begin, transfer_end)
