@@ -26,9 +26,10 @@ static bool take_size(struct s3_getting *g, const struct aws_request *request, s
     get->size = request->fetch.length;
     if (request->fetch.status == 206) {
         bool known = s3_content_range(headers_find(&request->fetch.headers, "Content-Range"), &first, &get->size);
-        if (!known || (first != spec->start && !spec->last))
-            return err_set(err, ERR_PROTOCOL, "%s: the range from byte %" PRId64 " was asked for, and another one came", g->subject,
-                           spec->start);
+        bool fits = spec->last ? get->size < 0 || first == (spec->last < get->size ? get->size - spec->last : 0) : first == spec->start;
+        if (!known || !fits)
+            return err_set(err, ERR_PROTOCOL, "%s: a range was asked for, and another one came: this server does not know such ranges",
+                           g->subject);
         g->start = g->lead.at = g->lead.asked_at = first;
     } else if (spec->start > 0 || spec->end > 0 || spec->last > 0) {
         return err_set(err, ERR_PROTOCOL, "%s: a range was asked for, and all of it came: this server knows no ranges", g->subject);

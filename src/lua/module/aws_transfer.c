@@ -341,6 +341,7 @@ static void read_put(lua_State *L, struct putting *op)
     spec->name = aws_text_field(L, SPEC, "from", NULL);
     spec->from = S3_FROM_FILE; /* or a pipe, which shows when it is open */
     spec->fd = -1;
+    spec->from = S3_FROM_PIPE;
     if (bind_field_string(L, SPEC, "text", NULL)) {
         struct bytes text = aws_bytes_field(L, SPEC, "text");
         spec->from = S3_FROM_MEMORY;
