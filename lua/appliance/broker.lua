@@ -3,10 +3,11 @@
 ---   local broker = require "appliance.broker"
 ---   local server <close> = assert(broker.start { env = env, state_dir = "/...", environ = host.environ() })
 ---   spec.env = server:environment(spec)       -- of a service, when it is declared
----   server:changes { job = true, label = "etl", environ = {...} } -> { NAME = text | false } | nil, err       -- of a job
+---   server:changes { label = "etl", environ = {...} } -> { NAME = text | false }, executors | nil, err         -- of a job
 ---   server:sweep(is_there)                     -- forgets services that are gone
 ---   server:reload(env)                         -- SIGHUP: roles and policy anew; port, paths and tokens stay
 --- Each service and each kind of job has a grant: a path nobody can guess, and a token in a file of its own below STATE_DIR/credentials.
+--- Jobs with a role are also found by the grant's name, with the token alone: such a path is the same on all nodes (`executors` below).
 --- Nothing is asked of AWS, and its module is not loaded, before the first request.
 --- The directory also holds `.broker`, with port, paths and tokens: what an orderly end removes and a crash leaves, so that the next start
 --- is the same broker to clients that outlived us. See docs/credentials.md.
@@ -108,16 +109,36 @@ function server:environment(spec)
   return environment.applied(spec.env or {}, environment.changes(spec.env or {}, self.environ, its))
 end
 
---- What changes in the environment of a job that is started here: { label =, user =, environ = what it has } -> changes | nil, err
+--- The grant of a job with that label, or of that user, or of any other. Only roles have grants of their own, so that there can't be
+--- more of them than the mapping has; that of all jobs without a role knows nobody's name.
+local function grant_for_job(self, label, user)
+  local id = label and "@label-" .. label or user and "@user-" .. user or "@job"
+  id = id:gsub("[^%w@_.-]", function(char) return ("%%%02X"):format(char:byte()) end)
+  return grant_for(self, id, { job = true, label = label, user = not label and user or nil })
+end
+
+--- What changes in the environment of a job that is started here: { label =, user =, environ = what it has }
+--- -> changes, executors | nil, err
+--- executors: the environment in which its executors, on whatever node, find the same role's credentials at their own broker; nil where
+--- they can't: without a role, or with ports that each node chooses for itself.
 function server:changes(job)
-  local who = { job = true, label = job.label, user = job.user }
-  local role, problem = roles.of(self.map, who)
+  local role, problem = roles.of(self.map, { job = true, label = job.label, user = job.user })
   if problem then return nil, failure.new("invalid", "%s", problem) end
-  -- Only roles have grants of their own, so that there can't be more of them than the mapping has.
-  local id = who.label and "@label-" .. who.label or role and "@user-" .. who.user or "@job"
-  local grant, err = grant_for(self, id:gsub("[^%w@_.-]", function(char) return ("%%%02X"):format(char:byte()) end), who)
+  local grant, err = grant_for_job(self, job.label, role and job.user)
   if not grant then return nil, err end
-  return environment.changes(job.environ or {}, self.environ, view(self, grant))
+  local its = view(self, grant)
+  local changes, executors = environment.changes(job.environ or {}, self.environ, its), nil
+  if role and self.has_set_port then
+    its.uri = ("http://127.0.0.1:%d/credentials/%s"):format(self.port, grant.id)
+    executors = environment.changes({}, {}, its)
+  end
+  return changes, executors
+end
+
+--- Jobs that were started elsewhere have executors here.
+local function expect_jobs(self)
+  for label in pairs(self.map.label) do grant_for_job(self, label) end
+  for user in pairs(self.map.user) do grant_for_job(self, nil, user) end
 end
 
 --- Forgets services of which is_there(name) is false: not when they are told to stop, because they may still have something to upload.
@@ -196,7 +217,12 @@ local function settle(self, env)
 end
 
 --- Roles and policy of new settings; port, paths and tokens are what clients have, and stay.
-function server:reload(env) return settle(self, env) end
+function server:reload(env)
+  local ok, err = settle(self, env)
+  if not ok then return nil, err end
+  expect_jobs(self)
+  return true
+end
 
 --- Services that ROLE_MAPPING names and no plan has: a slip would leave the real one with the node's own role. Each is told once.
 function server:strangers(services)
@@ -264,7 +290,9 @@ function broker.start(options)
   self.listener, err = listen(self, options.env.BROKER_PORT or 0, state.port)
   if not self.listener then return nil, err end
   self.port = self.listener:port()
+  self.has_set_port = (options.env.BROKER_PORT or 0) > 0
   if next(self.grants) then self:keep() end
+  expect_jobs(self)
   return self
 end
 

@@ -136,6 +136,33 @@ describe("the credentials broker", function()
     assert.same({}, server:strangers { { name = "sqls" } })
   end)
 
+  it("gives executors on other nodes the job's role, where all brokers have one port", function()
+    local mapping = ("label:etl=%s,user:alice=%s"):format(arn "etl", arn "alice")
+    start { ROLE_MAPPING = mapping }
+    assert.is_nil((select(2, server:changes { label = "etl" })))
+    local port = server.port
+    server:close()
+    start { ROLE_MAPPING = mapping, BROKER_PORT = port }
+    local _, here = server:changes { label = "etl" }
+    assert.same({ AWS_CONTAINER_CREDENTIALS_FULL_URI = ("http://127.0.0.1:%d/credentials/@label-etl"):format(port),
+      AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE = state .. "/credentials/@label-etl", AWS_SHARED_CREDENTIALS_FILE = "/dev/null" }, here)
+    assert.is_nil((select(2, server:changes { user = "bob" })))
+    server:close()
+    -- Another node: the same settings and directory, nobody started a job there, and its tokens are its own.
+    start { ROLE_MAPPING = mapping, BROKER_PORT = port }
+    assert.equal(arn "etl", fetch(here).json.RoleArn)
+    assert.equal(401, fetch(here, { headers = {} }).status)
+    assert.equal(404, fetch(here, { url = ("http://127.0.0.1:%d/credentials/@job"):format(port) }).status)
+  end)
+
+  it("does not give a user's role to the jobs of others, whoever came before", function()
+    start()
+    local other = server:changes { user = "bob" }
+    assert(server:reload { ROLE_MAPPING = "user:bob=" .. arn "bob" })
+    assert.is_nil(fetch(other).json.RoleArn)
+    assert.equal(arn "bob", fetch(server:changes { user = "bob" }).json.RoleArn)
+  end)
+
   it("takes new roles when settings are read again; port, path and token stay", function()
     start()
     local env = server:environment { name = "worker" }

@@ -166,6 +166,19 @@ describe("the credentials endpoint", function()
     assert.same({ "yes", "yes" }, { without(new, "optional"), without(nil, "optional") })
   end)
 
+  it("finds the grants of jobs by their name, too, which is no secret: there the token is all", function()
+    local grants = { ["@label-a%2Fb"] = { path = PATH, token = TOKEN }, worker = GRANTS.one }
+    local function by(name, token, policy)
+      local grant, status = protocol.admit(ask({ host = HOST, authorization = token, ["user-agent"] = "aws-sdk-java/1.12.262" },
+        { path = "/credentials/" .. name }), 4711, grants, policy or "auto")
+      return grant and "yes" or status
+    end
+    assert.equal("yes", by("@label-a%2Fb", TOKEN))
+    assert.same({ 401, 401, 403 }, { by "@label-a%2Fb", by("@label-a%2Fb", nil, "optional"), by("@label-a%2Fb", "x") })
+    assert.same({ 404, 404, 404 }, { by("@label-b", TOKEN), by("worker", GRANTS.one.token), by("@", TOKEN) })
+    assert.equal("yes", by(PATH, nil))
+  end)
+
   it("gives keys in the form of ECS", function()
     local keys = { access_key_id = "ASIA", secret_access_key = "s", session_token = "t", expires = 1700000000.7,
                    account_id = "123456789012" }
@@ -258,12 +271,24 @@ describe("a job's claims", function()
     assert.same({}, client.claims("spark-sql", { "-e", "select 1" }, { JOB_LABEL = " " }))
   end)
 
+  it("go on to the executors, where a node says how", function()
+    local executors = { AWS_B = "2", AWS_A = "1" }
+    assert.same({ "--conf", "spark.executorEnv.AWS_A=1", "--conf", "spark.executorEnv.AWS_B=2", "x.jar" },
+      client.with_executors("spark-submit", { "x.jar" }, executors))
+    assert.same({ "--conf", "spark.executorEnv.AWS_B=2", "--conf", "spark.executorEnv.AWS_A=mine", "x.jar" },
+      client.with_executors("spark-submit", { "--conf", "spark.executorEnv.AWS_A=mine", "x.jar" }, executors))
+    assert.same({ "-e", "x" }, client.with_executors("beeline", { "-e", "x" }, executors))
+    assert.same({ "x.jar" }, client.with_executors("spark-submit", { "x.jar" }, nil))
+  end)
+
   it("get the node's answer, and go without where there is none to be had", function()
     local asked
     local function node(answer, err) return function(call) asked = call; return answer, err end end
     local ok = { status = 200, body = '{"environment":{"AWS_A":"x","AWS_B":false}}' }
     assert.same({ AWS_A = "x", AWS_B = false }, client.credentials({ label = "etl" }, { AWS_REGION = "r", PATH = "p" }, node(ok)))
     assert.same({ label = "etl", environ = { AWS_REGION = "r" } }, json.decode(asked.body))
+    local _, executors = client.credentials({}, {}, node { status = 200, body = '{"environment":{},"executors":{"AWS_A":"1"}}' })
+    assert.same({ AWS_A = "1" }, executors)
     assert.same({}, client.credentials({}, {}, node(nil, "no node")))
     assert.same({}, client.credentials({ user = "bob" }, {}, node { status = 404, body = "none\n" }))
     local _, err = client.credentials({ label = "etl" }, {}, node { status = 404, body = "this node serves no credentials\n" })

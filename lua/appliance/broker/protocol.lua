@@ -23,21 +23,23 @@ local function is_own_host(host, port)
   return false
 end
 
---- All grants are compared, and each to its end.
+--- All grants are compared, and each to its end. -> grant, whether it was found by its name, which is no secret | nil
 local function grant_of(path, grants)
   local secret = path:match "^/credentials/([^/]+)$" or ""
+  if secret:find "^@" and grants[secret] then return grants[secret], true end
   local found
   for _, grant in pairs(grants) do
     if is_same(secret, grant.path) then found = grant end
   end
-  return found
+  return found, false
 end
 
 --- SDKs that know the endpoint's variable and not that of the token file: all of Java's version 1.
 function protocol.knows_no_token_file(agent) return agent ~= nil and agent:find "^aws%-sdk%-java/1%." ~= nil end
 
 --- protocol.admit(request, port, grants, policy) -> grant | nil, status, code, sentence
---- request: { method =, path =, header = function(self, name) -> value | nil, count }; grants: { [any] = { path =, token =, ... } };
+--- request: { method =, path =, header = function(self, name) -> value | nil, count };
+--- grants: { [name] = { path =, token =, ... } };
 --- policy: "required", "optional" (the path alone is enough), "auto" (only for SDKs that can't send a token).
 function protocol.admit(request, port, grants, policy)
   local host, hosts = request:header "host"
@@ -45,14 +47,14 @@ function protocol.admit(request, port, grants, policy)
     return nil, 403, "HostNotAllowed", ("the Host header must be 127.0.0.1:%d"):format(port)
   end
   if request.method ~= "GET" then return nil, 405, "MethodNotAllowed", "the method must be GET" end
-  local grant = grant_of(request.path, grants)
+  local grant, is_by_name = grant_of(request.path, grants)
   if not grant then return nil, 404, "InvalidPath", "there are no credentials at this path: it is in AWS_CONTAINER_CREDENTIALS_FULL_URI" end
   local token, tokens = request:header "authorization"
   if tokens == 1 and is_same(token, grant.token) then return grant end
   if tokens > 0 then
     return nil, 403, "InvalidToken", "the Authorization header is not the token of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
   end
-  local may_lack = policy == "optional" or policy == "auto" and protocol.knows_no_token_file((request:header "user-agent"))
+  local may_lack = not is_by_name and (policy == "optional" or policy == "auto" and protocol.knows_no_token_file((request:header "user-agent")))
   if may_lack then return grant end
   return nil, 401, "MissingToken", "there is no Authorization header: send what the file AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE holds; "
     .. "clients that don't know this variable are let in by BROKER_TOKEN=optional"

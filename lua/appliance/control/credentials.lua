@@ -1,6 +1,6 @@
 --- GET /credentials: who gets which role's credentials, without a secret. POST /credentials: what a job that is started here should have in
 --- its environment; body { "label": "etl", "user": "alice", "environ": { its AWS_* variables } }, label and user optional
---- -> { "environment": { NAME: text, or false for what is to be taken away } }
+--- -> { "environment": { NAME: text, or false for what is to be taken away }, "executors": { NAME: text }, where they can have its role }
 local json = require "appliance.json"
 
 local NONE <const> = "this node serves no credentials: it has no source of them, or CREDENTIALS_BROKER=false\n"
@@ -24,7 +24,7 @@ return function(node, request, more)
   if request.method == "GET" then return 200, json.encode(node.broker:status()) .. "\n", "application/json" end
   local job, problem = read(request.body)
   if not job then return 400, problem .. "\n" end
-  local changes, err = node.broker:changes(job)
-  if not changes then return err.kind == "invalid" and 400 or 503, tostring(err) .. "\n" end
-  return 200, json.encode { environment = changes } .. "\n", "application/json"
+  local changes, more_or_err = node.broker:changes(job)
+  if not changes then return more_or_err.kind == "invalid" and 400 or 503, tostring(more_or_err) .. "\n" end
+  return 200, json.encode { environment = changes, executors = more_or_err } .. "\n", "application/json"
 end

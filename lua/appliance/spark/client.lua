@@ -204,7 +204,8 @@ function client.claims(tool, words, environ)
 end
 
 --- What the node says should change in our environment, so that the job finds its credentials: { NAME = text or false }.
---- A node that serves none, or is not there, changes nothing; but a role that was asked for must be had. -> changes | nil, err
+--- A node that serves none, or is not there, changes nothing; but a role that was asked for must be had.
+--- -> changes, what its executors should have in theirs (or nil) | nil, err
 function client.credentials(claims, environ, ask)
   local json = require "appliance.json"
   local body = { label = claims.label, user = claims.user, environ = {} }
@@ -212,10 +213,29 @@ function client.credentials(claims, environ, ask)
     if name:find "^AWS_" then body.environ[name] = value end
   end
   local answer, err = ask { method = "POST", path = "/credentials", body = json.encode(body), timeout = 10 }
-  if answer and answer.status == 200 then return (json.decode(answer.body) or {}).environment or {} end
+  if answer and answer.status == 200 then
+    local said = json.decode(answer.body) or {}
+    return said.environment or {}, said.executors
+  end
   if not claims.label and (not answer or answer.status == 404) then return {} end
   local why = answer and answer.body:gsub("%s+$", "") or tostring(err)
   return nil, failure.new("denied", "no credentials%s: %s", claims.label and " for the label " .. claims.label or "", why)
+end
+
+--- Tools that take --conf before all else.
+local SUBMITTING <const> = { ["spark-submit"] = true, ["spark-shell"] = true, ["spark-sql"] = true, pyspark = true, ["run-example"] = true }
+
+--- The words of a tool with an environment for its executors in front, but for what the words themselves say of it.
+function client.with_executors(tool, words, executors)
+  if not SUBMITTING[tool] or not executors then return words end
+  local conf, names, made = client.parse(words, tool ~= "spark-submit").conf, {}, {}
+  for name in pairs(executors) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local key = "spark.executorEnv." .. name
+    if conf[key] == nil then table.move({ "--conf", key .. "=" .. executors[name] }, 1, 2, #made + 1, made) end
+  end
+  return table.move(words, 1, #words, #made + 1, made)
 end
 
 --- Becomes the tool. Returns nil, err when it could not.
@@ -229,15 +249,15 @@ function client.run(tool, words, state_dir)
       .. "directory", state_dir, tostring(err))
   end
   local environ = host.environ()
-  local prepared
-  prepared, err = client.prepare(tool, words, require("appliance.json").decode(text), environ, file.read)
-  if not prepared then return nil, err end
-  local changes
-  changes, err = client.credentials(client.claims(tool, words, environ), environ, function(call)
+  local changes, executors = client.credentials(client.claims(tool, words, environ), environ, function(call)
     call.unix = state_dir .. "/control.sock"
     return require("appliance.client").request(call)
   end)
-  if not changes then return nil, err end
+  if not changes then return nil, executors end
+  words = client.with_executors(tool, words, executors)
+  local prepared
+  prepared, err = client.prepare(tool, words, require("appliance.json").decode(text), environ, file.read)
+  if not prepared then return nil, err end
   for name, value in pairs(changes) do host.setenv(name, value or nil) end
   for name, value in pairs(prepared.environment) do
     -- What a person set for this one call stays: SPARK_CONF_DIR aside, which decides what "the node's own configuration" is.
