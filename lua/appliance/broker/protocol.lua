@@ -54,8 +54,9 @@ function protocol.admit(request, port, grants, policy)
   if tokens > 0 then
     return nil, 403, "InvalidToken", "the Authorization header is not the token of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
   end
-  local may_lack = not is_by_name and (policy == "optional" or policy == "auto" and protocol.knows_no_token_file((request:header "user-agent")))
-  if may_lack then return grant end
+  local agent = request:header "user-agent"
+  local may_lack = policy == "optional" or policy == "auto" and protocol.knows_no_token_file(agent)
+  if may_lack and not is_by_name then return grant end
   return nil, 401, "MissingToken", "there is no Authorization header: send what the file AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE holds; "
     .. "clients that don't know this variable are let in by BROKER_TOKEN=optional"
 end
