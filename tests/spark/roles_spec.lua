@@ -14,7 +14,8 @@ describe("the role of a job", function()
     imds = parts.fake_imds { lifetime = 3600 }
     node = spark_node.start {
       AWS_EC2_METADATA_DISABLED = false, AWS_EC2_METADATA_SERVICE_ENDPOINT = imds.url, AWS_ENDPOINT_URL_STS = imds.url,
-      AWS_REGION = "eu-west-1", BROKER_PORT = 20000 + host.pid() % 1100 * 10 + 5, ROLE_MAPPING = ("label:etl=%s,service:worker=%s"):format(arn "etl", arn "worker"),
+      AWS_REGION = "eu-west-1", BROKER_PORT = 20000 + host.pid() % 1100 * 10 + 5,
+      ROLE_MAPPING = ("label:etl=%s,service:worker=%s"):format(arn "etl", arn "worker"),
     }
     node:wait_ready "worker"
   end)
