@@ -71,8 +71,11 @@ static bool refuse(struct wire *wire, const struct request *request, int status,
     return xml(wire, request, status, body);
 }
 
-/* The body of the request: thrown away (bytes NULL), or read whole. */
-static bool take_body(struct wire *wire, const struct request *request, char **bytes, size_t *total)
+/* The end of a body, where a trailer stands. */
+#define TAIL 512
+
+/* The body of the request: thrown away (bytes NULL), or read whole. Its last bytes are in tail (TAIL + 1, may be NULL) in any case. */
+static bool take_body(struct wire *wire, const struct request *request, char **bytes, size_t *total, char *tail)
 {
     char value[128];
     uint64_t length = header(request, "Content-Length", value, sizeof value) ? strtoull(value, NULL, 10) : 0;
@@ -92,8 +95,10 @@ static bool take_body(struct wire *wire, const struct request *request, char **b
             kept = realloc(kept, have + length + 1);
             if (!wire_read(wire, kept + have, length))
                 return free(kept), false;
-        } else if (!wire_discard(wire, length)) {
-            return free(kept), false;
+        } else {
+            uint64_t end = !tail ? 0 : length < TAIL ? length : TAIL;
+            if (!wire_discard(wire, length - end) || (end && !wire_read(wire, tail, end)))
+                return free(kept), false;
         }
         have += length;
         if (chunked && length && !wire_line(wire, line, sizeof line))
@@ -101,6 +106,8 @@ static bool take_body(struct wire *wire, const struct request *request, char **b
         while (chunked && !length && (!wire_line(wire, line, sizeof line) ? (chunked = false) : *line != 0))
             ;
     } while (chunked && length);
+    if (bytes && tail && have)
+        memcpy(tail, kept + have - (have < TAIL ? have : TAIL), have < TAIL ? have : TAIL);
     if (bytes)
         *bytes = kept ? kept : calloc(1, 1);
     if (total)
@@ -209,9 +216,9 @@ static bool put_object(struct wire *wire, const struct request *request)
     char value[128], more[512], upload[64] = "", part[16] = "";
     bool framed = (header(request, "Content-Encoding", value, sizeof value) && strstr(value, "aws-chunked")) ||
                   (header(request, "x-amz-content-sha256", value, sizeof value) && strncmp(value, "STREAMING", 9) == 0);
-    char *bytes = NULL;
+    char *bytes = NULL, tail[TAIL + 1] = "";
     size_t length = 0;
-    if (!take_body(wire, request, shape.keep ? &bytes : NULL, &length))
+    if (!take_body(wire, request, shape.keep ? &bytes : NULL, &length, framed ? tail : NULL))
         return false;
     parameter(request, "uploadId", upload, sizeof upload);
     parameter(request, "partNumber", part, sizeof part);
@@ -229,7 +236,10 @@ static bool put_object(struct wire *wire, const struct request *request)
              etag);
     latency();
     int written = snprintf(more, sizeof more, "ETag: \"%s\"\r\n", *etag ? etag : "stub-1");
-    if (header(request, "x-amz-checksum-crc64nvme", value, sizeof value))
+    const char *sum = memmem(tail, TAIL, "x-amz-checksum-crc64nvme:", 25);
+    if (sum)
+        snprintf(value, sizeof value, "%.*s", (int)strcspn(sum + 25, "\r\n"), sum + 25);
+    if (sum || header(request, "x-amz-checksum-crc64nvme", value, sizeof value))
         snprintf(more + written, sizeof more - (size_t)written, "x-amz-checksum-crc64nvme: %s\r\n", value);
     return reply(wire, request, 200, more, "application/xml", "");
 }
@@ -238,7 +248,7 @@ static bool post_object(struct wire *wire, const struct request *request)
 {
     static unsigned uploads;
     char body[8192], upload[64];
-    if (!take_body(wire, request, NULL, NULL))
+    if (!take_body(wire, request, NULL, NULL, NULL))
         return false;
     latency();
     const char *key = strchr(request->path + 1, '/') ? strchr(request->path + 1, '/') + 1 : "";
@@ -266,7 +276,7 @@ static bool list(struct wire *wire, const struct request *request)
 {
     char prefix[512] = "";
     parameter(request, "prefix", prefix, sizeof prefix);
-    if (!take_body(wire, request, NULL, NULL))
+    if (!take_body(wire, request, NULL, NULL, NULL))
         return false;
     latency();
     if (parameter(request, "location", NULL, 0))
@@ -294,7 +304,7 @@ static bool list(struct wire *wire, const struct request *request)
 
 static bool metadata(struct wire *wire, const struct request *request)
 {
-    if (!take_body(wire, request, NULL, NULL))
+    if (!take_body(wire, request, NULL, NULL, NULL))
         return false;
     if (strcmp(request->path, "/latest/api/token") == 0)
         return reply(wire, request, 200, "x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n", "text/plain", "stub-token");
@@ -336,7 +346,7 @@ bool answer(struct wire *wire)
         return post_object(wire, &request);
     if (!object && get)
         return list(wire, &request);
-    if (!take_body(wire, &request, NULL, NULL))
+    if (!take_body(wire, &request, NULL, NULL, NULL))
         return false;
     latency();
     if (object && get)
