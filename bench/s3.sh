@@ -1,7 +1,8 @@
 #!/bin/sh
 # bench/s3.sh - `spark-appliance s3` beside other clients of S3: the same objects, server and machine, in turns in one run.
 # S3_BENCH_RUNS (5; three times as many of the 1 KiB): repeats of each. S3_BENCH_CLIENTS: only these. S3_BENCH_CASES: only these, with
-# commas between them. S3_BENCH_SIZE (1 GiB): of the big object. S3_BENCH_DIR (build/bench): where files are fetched to.
+# commas between them. S3_BENCH_SIZE (1 GiB): of the big object. S3_BENCH_DIR (/dev/shm when it has room, else build/bench):
+# where files are fetched to.
 set -eu
 cd "$(dirname "$0")/.."
 out=$PWD/build/bench
