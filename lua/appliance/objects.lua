@@ -5,7 +5,7 @@ local task = require "appliance.task"
 local objects = {}
 objects.__index = objects
 
-local RETRY <const> = 60                                       -- seconds until what could not be fetched is tried again
+objects.RETRY = 60                                             -- seconds until what could not be fetched is tried again
 
 --- objects.new(state_dir, tell): tell() when the plan should be carried out again.
 function objects.new(state_dir, tell) return setmetatable({ state_dir = state_dir, tell = tell, versions = {} }, objects) end
@@ -51,7 +51,7 @@ function objects:follow(fetch, failures)
   for _, failed in ipairs(failures) do
     if failed.step.kind == "fetch" then
       self.retry = task.start("fetch again", function()
-        task.sleep(RETRY)
+        task.sleep(objects.RETRY)
         self.tell()
       end)
       break

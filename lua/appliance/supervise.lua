@@ -1,6 +1,7 @@
 --- Carries the reconciler's steps out. Decides nothing: what fails is said and returned, and the rest is done all the same.
 local supervise = {}
 
+local LATER <const> = 600                                      -- seconds for a fetch while the node is at work: other changes wait for it
 local PIECE <const> = 256                                      -- steps without a look at anything else, such as a SIGTERM
 
 local does = {
@@ -145,7 +146,7 @@ function supervise.fetch(steps, state_dir, at_start)
     list[i] = { from = entry.from, to = path_of(step.object, state_dir), sha256 = entry.sha256, mode = entry.mode, plan = step.object }
   end
   local ok, result, report = require("appliance.fetch").all(list, { state_dir = state_dir, partial = not at_start,
-    strict = not at_start })
+    strict = not at_start, seconds = not at_start and LATER or nil })
   report = ok and result or report
   for i, step in ipairs(steps) do
     local its = report[list[i].to]

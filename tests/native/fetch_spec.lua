@@ -180,6 +180,30 @@ describe("fetching", function()
     assert.same({}, there())
   end)
 
+  it("trusts the authorities of SSL_CERT_FILE, and is not led from TLS to plain text", function()
+    assert(file.make_dirs(home))
+    assert(os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=here "
+      .. "-addext subjectAltName=IP:127.0.0.1 -keyout %s/key.pem -out %s/here.pem 2>/dev/null"):format(home, home)))
+    local pipe = assert(io.popen(("exec python3 -IS tests/support/fault_server.py --stay --tls here %s/here.pem %s/key.pem"):format(
+      home, home)))
+    local plain, port = pipe:read("l"):match "^plain (%d+) here (%d+)"
+    local base = "https://127.0.0.1:" .. port
+    local function get(path) return fetch.all({ { from = base .. path, to = to "x" } }, { seconds = 5 }) end
+    local ok, unknown = get "/bytes/10"
+    local host = require "appliance.core.host"
+    host.setenv("SSL_CERT_FILE", home .. "/here.pem")
+    local known = get "/bytes/10"
+    local _, led = get("/redirect?to=http://127.0.0.1:" .. plain .. "/bytes/10")
+    host.setenv("SSL_CERT_FILE", "")
+    require("appliance.http").request { url = "http://127.0.0.1:" .. plain .. "/quit", no_proxy = true }
+    pipe:close()
+    assert.is_nil(ok)
+    assert.matches("certificate", tostring(unknown[1]))
+    assert.is_true(known)
+    assert.equal(10, #file.read(to "x"))
+    assert.matches("it redirects from https to http, which is not followed: give the address it leads to", tostring(led[1]))
+  end)
+
   it("leaves nothing when it is cancelled", function()
     local pipe = assert(io.popen("exec python3 -IS tests/support/fault_server.py --stay", "r"))
     local base = "http://127.0.0.1:" .. pipe:read("l"):match("^plain (%d+)")

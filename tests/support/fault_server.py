@@ -18,7 +18,7 @@ input ends.
   /chunked/N?piece=P     chunks, with a trailer; /chunked-cut/N: without the last one
   /head?bytes=N&lines=M  M more header lines of N bytes each
   /garbage               what is no HTTP; /http09: a body without a head
-  /interim               103 before 200; /redirect: 302 to /status/200
+  /interim               103 before 200; /redirect: 302 to /status/200, or to ?to=URL
   /drop-next             answers, and closes the connection without having said so
   /last                  answers with Connection: close
   /refuse-body           413 before the body is read, then closes
@@ -244,7 +244,7 @@ class Connection:
         self.answer(b"after", 200, "X-Final: yes")
 
     def on_redirect(self, number, query):
-        self.answer(b"elsewhere", 302, "Location: /status/200")
+        self.answer(b"elsewhere", 302, "Location: " + query.get("to", "/status/200"))
 
     def on_drop_next(self, number, query):
         self.answer(b"kept?")

@@ -105,6 +105,23 @@ describe("a node whose plan fetches", function()
     pipe:close()
   end)
 
+  it("ends at once when it is told to while it fetches, and leaves no part of a file", function()
+    local pipe = assert(io.popen("exec python3 -IS tests/support/fault_server.py --stay", "r"))
+    local slow = "http://127.0.0.1:" .. pipe:read("l"):match("^plain (%d+)")
+    profile(('x = "%s/slow/100000?piece=10&every=0.05"'):format(slow))
+    start()
+    for _ = 1, 3000 do
+      if (file.stat(home .. "/state/fetched/.x.new") or { size = 0 }).size > 0 then break end
+      task.sleep(0.01)
+    end
+    signal "TERM"
+    assert.equal(0, code(), log())
+    require("appliance.http").request { url = slow .. "/quit", no_proxy = true }
+    pipe:close()
+    assert.is_nil(log():find "started")
+    assert.same({}, { table.unpack(file.list(home .. "/state/fetched") or {}) })
+  end)
+
   it("fetches from a new source at SIGHUP, restarts who reads it, and keeps what it has when that fails", function()
     profile(('x = "%s/x"'):format(server.base))
     start()

@@ -73,6 +73,17 @@ describe("settings", function()
     assert(read { THRIFT_PORT = "7077", MASTER_REST_PORT = "7077", WORKER_PORT = "0" })
   end)
 
+  it("that name jars of this node are held against the disk", function()
+    local env, faults = settings.read({ "spark.*" }, { EXT_JARS = "/here.jar,/nowhere.jar,s3://b/x.jar,/lib/*" }, nil, function(path)
+      if path == "/here.jar" or path == "/lib" then return {} end
+      return nil, "no such file"
+    end)
+    assert.is_nil(env)
+    assert.equal(1, #faults)
+    assert.equal('EXT_JARS="/here.jar,/nowhere.jar,s3://b/x.jar,/lib/*" names /nowhere.jar, which can\'t be used (no such file), '
+      .. "for example EXT_JARS=/data/jars/one.jar", tostring(faults[1]))
+  end)
+
   it("that name a Spark or a Java are held against the disk, together with all other faults", function()
     local there = { ["/spark"] = true, ["/spark/jars"] = true, ["/java"] = true, ["/java/bin/java"] = true, ["/java/release"] = true,
       ["/empty"] = true }

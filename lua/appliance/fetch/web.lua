@@ -58,6 +58,14 @@ local function checked_redirect(from, location)
   return to
 end
 
+--- Authorities of a site's own, by the names that openssl and curl know.
+local function authorities()
+  for _, name in ipairs { "SSL_CERT_FILE", "CURL_CA_BUNDLE" } do
+    local path = os.getenv(name)
+    if path and path ~= "" then return path end
+  end
+end
+
 local function with_user(source, headers)
   if not source.user then return headers end
   local more = { Authorization = "Basic " .. base64(source.user) }
@@ -71,7 +79,7 @@ local function follow(source, options)
     local seconds = options.limit and math.max(0.01, options.limit - task.now()) or WHOLE
     local answer, err = require("appliance.http").request {
       url = source.url, method = options.method, headers = with_user(source, options.headers or {}), to = options.to,
-      timeout = math.min(seconds, WHOLE), ceiling = options.ceiling,
+      timeout = math.min(seconds, WHOLE), ceiling = options.ceiling, ca_file = authorities(),
     }
     if not answer or not REDIRECTING[answer.status] then return answer, err end
     if not answer.headers.location then return nil, failure.new("protocol", "it redirects (%d) without saying where", answer.status) end

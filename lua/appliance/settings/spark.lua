@@ -118,6 +118,16 @@ local function need_authentication(env, all)
   end
 end
 
+--- A class path passes over what is not there in silence, and the job that misses it ends hours later.
+local function jars_are_there(env, all)
+  for _, path in ipairs(all.stat and env.EXT_JARS or {}) do
+    if path:sub(1, 1) == "/" then
+      local there, err = all.stat((path:gsub("/%*$", "")))
+      if not there then all.fault("EXT_JARS", ("names %s, which can't be used (%s)"):format(path, tostring(err)), "/data/jars/one.jar") end
+    end
+  end
+end
+
 local function bucket_address(env, all)
   if not env.S3_CHECK then return end
   local place, problem = require("appliance.fetch.address").bucket(env.S3_CHECK)
@@ -177,7 +187,8 @@ return {
   -- files of the user's
   HIVE_SITE_XML = { type = "source", example = "s3://bucket/hive-site.xml" },
   EXT_CONF = { type = "source", example = "s3://bucket/spark-defaults.conf" },
-  EXT_JARS = { type = "list", of = "source", example = "s3://bucket/jars/one.jar,/data/jars/two.jar" },
+  EXT_JARS = { type = "list", of = "source", example = "s3://bucket/jars/one.jar,/data/jars/two.jar",
+    check = jars_are_there },
   EXT_WATCH = { type = "boolean", default = "false" },
   S3_CHECK = { type = "string", example = "s3://bucket/prefix", check = bucket_address },
   S3_CHECK_REQUIRED = { type = "boolean", default = "false" },
