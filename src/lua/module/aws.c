@@ -20,14 +20,10 @@ int luaopen_appliance_native_aws(lua_State *L)
         const char *name;
         int (*open)(lua_State *);
     } parts[] = {
-        {"checksum", aws_open_checksum},
-        {"digest", aws_open_digest},
-        {"http", aws_open_http},
-        {"credentials", aws_open_credentials},
-        {"imds", aws_open_imds},
-        {"request", aws_open_request},
-        {"transfer", aws_open_transfer},
-        {NULL, NULL},
+        {"checksum", aws_open_checksum}, {"digest", aws_open_digest},
+        {"http", aws_open_http},         {"credentials", aws_open_credentials},
+        {"imds", aws_open_imds},         {"request", aws_open_request},
+        {"transfer", aws_open_transfer}, {NULL, NULL},
     };
     lua_newtable(L);
     for (int i = 0; parts[i].name; i++) {
