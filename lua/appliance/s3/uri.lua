@@ -1,12 +1,12 @@
 --- s3://bucket/key as people write it, and how names go into headers and out of listings. Pure; the same rules as src/net/s3_address.c.
 --- A key is bytes and nothing else: what stands behind the first slash after the bucket. "a//b", "/lead", ".." and "%20" are keys.
-local failure = require "appliance.failure"
-
 local uri = {}
 
 local KEY_LIMIT <const> = 1024
 
-local function refuse(text, reason) return nil, failure.new("invalid", "%s: %s", text:gsub("%c", "?"):sub(1, 80), reason) end
+local function refuse(text, reason)
+  return nil, require("appliance.failure").new("invalid", "%s: %s", text:gsub("%c", "?"):sub(1, 80), reason)
+end
 
 --- Is this an address in S3, or a local path?
 function uri.is(text)

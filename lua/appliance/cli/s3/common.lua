@@ -111,7 +111,7 @@ end
 --- -> f's exit code
 function common.run(term, f)
   if not term.real then return f() end
-  local task = require "appliance.task"
+  local task = require "appliance.core.task"
   local program = require "appliance.core.program"
   local work <close> = task.start("s3", f)
   local signal

@@ -27,7 +27,7 @@ work.HELP = [[
 function work.start(client, options, opts, term, remove)
   options.dry_run = options.dry_run or options.dryrun
   local self = setmetatable({
-    client = client, options = options, opts = opts, term = term, remove = remove, code = 0, taken = {},
+    client = client, options = options, opts = opts, term = term, remove = remove, code = 0, taken = {}, made = {},
     crew = parallel.crew(math.max(1, options.jobs or AT_ONCE)), tell = common.teller(options, term),
     wanted = names.filter(options.rules),
     progress = not (options.no_progress or options.dry_run) and require("appliance.cli.s3.progress").start(term, options) or nil,
@@ -72,10 +72,13 @@ function work:opts_for(job)
   return opts
 end
 
-local function make_parent(path)
+--- Thousands of files are in few directories.
+function work:make_parent(path)
   local directory = path:match "^(.*)/[^/]*$"
-  if not directory or directory == "" then return true end
-  return require("appliance.core.file").make_dirs(directory)
+  if not directory or directory == "" or self.made[directory] then return true end
+  local ok, err = require("appliance.core.file").make_dirs(directory)
+  self.made[directory] = ok
+  return ok, err
 end
 
 local carry = {}
@@ -84,7 +87,7 @@ function carry.upload(self, job, opts) return self.client:upload(job.from == "-"
 
 function carry.download(self, job, opts)
   if job.to == "-" then return self.client:cat(job.from, 1, opts) end
-  local ok, err = make_parent(job.to)
+  local ok, err = self:make_parent(job.to)
   if not ok then return nil, err end
   opts.keep_time = true
   return self.client:download(job.from, job.to, opts)
