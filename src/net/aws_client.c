@@ -29,6 +29,8 @@ void aws_client_close(struct aws_client *client)
     if (!client)
         return;
     s3_address_free(&client->address);
+    if (client->headers.text.data) /* a session token, a signature; sigv4.c wipes its own */
+        explicit_bzero(client->headers.text.data, client->headers.text.capacity);
     headers_free(&client->headers);
     sigv4_result_free(&client->signature);
     sigv4_keys_clear(&client->keys);

@@ -1,6 +1,6 @@
 /* aws_inner.h - what the parts of the request engine share: aws_client.c (what a process's requests have in common), aws_make.c (a spec becomes
  * a signed request), aws_sender.c (its body), aws_answer.c (the answer's), aws_ending.c (how a try ended),
- * aws_request.c (one try after the other). */
+ * aws_follow.c (what follows from that), aws_request.c (one try). */
 #ifndef APPLIANCE_AWS_INNER_H
 #define APPLIANCE_AWS_INNER_H
 
@@ -148,5 +148,11 @@ static inline bool aws_is_s3(const struct aws_spec *spec)
 /* Around every callback of the owner, who may stop the request from there. False: he did, and the call is no more. */
 void aws_call_enter(struct aws_call *);
 bool aws_call_leave(struct aws_call *);
+void aws_call_begin(struct aws_call *); /* a try; the call may be over when this returns */
+void aws_call_end(struct aws_call *);   /* the request says how; tells its owner, and the call is no more */
+
+/* --- aws_follow.c --- */
+
+void aws_call_judge(struct aws_call *); /* a try is over */
 
 #endif

@@ -165,6 +165,28 @@ describe("a request to AWS", function()
     assert.same("us-east-1", answer.region)
   end)
 
+  it("goes over TLS to those whose authority is known", function()
+    local dir = os.tmpname()
+    os.remove(dir)
+    assert(os.execute(("mkdir -m 700 %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test "
+      .. "-addext subjectAltName=IP:127.0.0.1 -keyout %s/key -out %s/pem 2>%s/log"):format(dir, dir, dir, dir)))
+    local secure = assert(io.popen(("exec python3 -IS tests/support/fault_s3.py --stay --tls secure %s/pem %s/key"):format(dir, dir), "r"))
+    local plain, port = secure:read("l"):match("^plain (%d+) secure (%d+)")
+    local url = "https://127.0.0.1:" .. port
+    local put = request { endpoint = url, ca_file = dir .. "/pem", method = "PUT", key = "k", body = ("x"):rep(100000) }
+    local got = request { endpoint = url, ca_file = dir .. "/pem", key = "k" }
+    local none, err = request { endpoint = url, key = "k" }
+    assert(http.request { url = "http://127.0.0.1:" .. plain .. "/-/quit", method = "PUT", no_proxy = true })
+    secure:close()
+    assert(os.execute("rm -r " .. dir))
+    assert.truthy(put)
+    assert.same("CRC64NVME", got.verified)
+    assert.is_nil(none)
+    assert.same("tls", err.name)
+    assert.same(1, err.attempts)
+    assert.matches("^s3://bucket/k: https://127.0.0.1:%d+: its certificate is signed by no authority", tostring(err))
+  end)
+
   it("is one of many at the same time", function()
     assert(request { method = "PUT", key = "k", body = "v" })
     local group = task.group()

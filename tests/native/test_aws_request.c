@@ -293,6 +293,11 @@ static void test_tries_a_silent_server_again_on_a_new_connection(void **unused)
 static void test_keeps_its_deadline_over_all_tries(void **unused)
 {
     (void)unused;
+    spec.deadline_ms = 50;
+    store.waits = store.is_silent = true;
+    run();
+    assert_failed(ERR_TIMEOUT, 0, "", "s3://bucket/key: no credentials, or no region, came within 0.05 s", NULL);
+    store.waits = store.is_silent = false;
     spec.deadline_ms = 300;
     steps("[{\"silent\": 1, \"times\": 9}]");
     run();
