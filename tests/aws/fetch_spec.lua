@@ -143,6 +143,27 @@ s3.put_object(Bucket="site", Key="jars/one.jar", Body=b"jar" * 1000)
     assert.equal(64, run({ "doctor", "https://site" }).code)
   end)
 
+  it("come with the role of an instance, and doctor knows what is wrong with that", function()
+    local function doctor(script, more)
+      local imds <close> = parts.fake_imds(script)
+      local env = { NO_COLOR = "1", AWS_ENDPOINT_URL = moto.url, STATE_DIR = home .. "/nobody" }
+      for name, value in pairs(imds.env) do env[name] = value end
+      for name, value in pairs(more and more(imds) or {}) do env[name] = value end
+      return parts.run({ "timeout", "100", program, "doctor" }, { env = env })
+    end
+    local ran = doctor { region = "eu-west-1", lifetime = 3700 }
+    assert.matches("ok    credentials +key %.%.%.0001 from instance metadata, good for another 1 h 1 min\n", ran.out)
+    assert.matches("ok    instance +i%-0123456789abcdef0, m5%.large in eu%-west%-1b\n", ran.out)
+    assert.matches("ok    region +eu%-west%-1\n", ran.out)
+    ran = doctor { token = "silent" }
+    assert.equal(1, ran.code)
+    assert.matches("FAIL  credentials +IMDS at .*: connected, but the token reply did not come back.*set HttpPutResponseHopLimit to 2",
+      ran.out)
+    ran = doctor({ clock = -4000 }, function(imds) return { AWS_ENDPOINT_URL = imds.url } end)
+    assert.equal(1, ran.code)
+    assert.matches("FAIL  clock +1 h 6 min before the service's: S3 refuses what is 15 minutes off", ran.out)
+  end)
+
   it("are no reason to start when S3_CHECK is required and fails", function()
     write(home .. "/profiles/checking.lua", [[
       return profile { doc = "Has S3_CHECK.", settings = { "S3_CHECK", "S3_CHECK_REQUIRED" }, plan = function()

@@ -90,6 +90,36 @@ describe("a node", function()
     assert.same({ 1, 2 }, node.plans)
   end)
 
+  it("fetches before all else, again when the source changes, and once more when that failed", function()
+    local fetch, objects, file_server = require "appliance.fetch", require "appliance.objects", require "file_server"
+    local server <close> = file_server.start()
+    local watch, retry = fetch.watch, objects.RETRY
+    finally(function() fetch.watch, objects.RETRY = watch, retry end)
+    fetch.watch = function(list, changed) return watch(list, changed, 0.02) end
+    objects.RETRY = 0.02
+    server:put("/x", "one")
+    local node <close> = boot(function()
+      return { facts = { it = 1 }, plan = function()
+        return { fetch = { x = { from = server.base .. "/x", watch = true } }, services = {
+          { name = "reads", command = { "/bin/true" }, inputs = { "x" } }, { name = "other", command = { "/bin/true" }, inputs = {} } } }
+      end }
+    end)
+    local function now() return require("appliance.core.file").read(node.folder .. "/fetched/x") end
+    node.await "x: fetched from"
+    node.until_true(function() return node.served end)
+    assert.equal("one", now())
+    server:put("/x", "two")
+    node.await "reads: restarted, x changed"
+    assert.equal("two", now())
+    os.execute("mkdir -p " .. node.folder .. "/fetched/.x.new/full")       -- where the next one would be written, and root can't either
+    server:put("/x", "three")
+    node.await "x: not carried out: "
+    assert.equal("two", now())
+    os.execute("rm -r " .. node.folder .. "/fetched/.x.new")
+    node.until_true(function() return now() == "three" end)
+    assert.is_nil(node.has_said "other: restarted")
+  end)
+
   it("opens its socket before it waits for facts, and when there are none only after the first plan", function()
     do
       local node <close> = boot(function() return { facts = { it = never() } } end)
