@@ -9,11 +9,12 @@ local function is_set(environ, ...)
   return true
 end
 
---- As the firmware says it: KVM instances by their vendor, Xen ones by the hypervisor's id.
+--- As the firmware says it: KVM instances by their vendor, Xen ones (whose vendor is "Xen") by the hypervisor's id. src/net/aws_host.c
+--- looks at the same signs, and some more.
 local function is_ec2(read)
-  local vendor = read "/sys/class/dmi/id/sys_vendor"
-  if vendor then return vendor:find "^Amazon EC2" ~= nil end
-  return (read "/sys/hypervisor/uuid" or ""):lower():find "^ec2" ~= nil
+  return (read "/sys/class/dmi/id/sys_vendor" or ""):find "^Amazon EC2" ~= nil
+    or (read "/sys/class/dmi/id/board_asset_tag" or ""):find "^i%-" ~= nil
+    or (read "/sys/hypervisor/uuid" or ""):lower():find "^ec2" ~= nil
 end
 
 --- signs.found(environ, file) -> "environment", "web identity", "container", "imds"; "profile": there are profile files, which may hold
