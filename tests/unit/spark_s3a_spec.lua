@@ -159,6 +159,15 @@ describe("an s3:// that can't work", function()
     assert.same({}, notes(MODERN, "spark.eventLog.dir s3a://logs/events"))
   end)
 
+  it("is told where something is there twice", function()
+    local with_bundle = table.move(MODERN, 1, #MODERN, 2, { "bundle-2.35.4.jar" })
+    table.insert(with_bundle, 1, table.remove(with_bundle, 2))
+    assert.matches("bundle-2.35.4.jar and s3-2.29.52.jar are both in /opt/spark/jars", notes(with_bundle)[1], 1, true)
+    local two = table.move(MODERN, 1, #MODERN, 1, {})
+    two[#two + 1] = "hadoop-aws-3.3.4.jar"
+    assert.matches("hadoop-aws-3.4.2.jar and hadoop-aws-3.3.4.jar are both", notes(two)[1], 1, true)
+  end)
+
   it("is told where the jars don't fit each other", function()
     assert.matches("hadoop-aws is 3.4.1 and Hadoop is 3.4.2",
       notes({ MODERN[1], MODERN[2], "hadoop-aws-3.4.1.jar", MODERN[4] })[1], 1, true)

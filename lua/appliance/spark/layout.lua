@@ -59,11 +59,18 @@ local function identity(seen)
 end
 
 --- What there is for S3: { hadoop = version, aws = version of hadoop-aws, sdk = 1 or 2 (of AWS, as modules or in one), committers =
---- spark-hadoop-cloud is there }. Each nil where it is not.
+--- spark-hadoop-cloud is there, twice = two jars that exclude each other }. Each nil where it is not.
 function layout.s3_jars(jars)
   local found = {}
+  local function only(what, name)                            -- of hadoop-aws one version, of the SDK either modules or all in one
+    if found[what] and not found.twice then found.twice = { found[what], name } end
+    found[what] = name
+  end
   for _, jar in ipairs(jars) do
     local name = jar.name
+    if name:find "^hadoop%-aws%-%d" then only("of_hadoop", name) end
+    if name:find "^s3%-2%.%d" or name:find "^bundle%-2%.%d" then only("of_sdk", name) end
+    if name:find "^aws%-java%-sdk%-s3%-1%.%d" or name:find "^aws%-java%-sdk%-bundle%-1%.%d" then only("of_sdk", name) end
     found.hadoop = found.hadoop or name:match "^hadoop%-client%-api%-(%d+%.%d+%.%d+[%w.-]-)%.jar$"
       or name:match "^hadoop%-common%-(%d+%.%d+%.%d+[%w.-]-)%.jar$"
     found.aws = found.aws or name:match "^hadoop%-aws%-(%d+%.%d+%.%d+[%w.-]-)%.jar$"
@@ -71,6 +78,7 @@ function layout.s3_jars(jars)
     if name:find "^aws%-java%-sdk%-s3%-1%.%d" or name:find "^aws%-java%-sdk%-bundle%-1%.%d" then found.sdk = 1 end
     if name:find "^spark%-hadoop%-cloud_%d" then found.committers = true end
   end
+  found.of_hadoop, found.of_sdk = nil, nil
   return found
 end
 

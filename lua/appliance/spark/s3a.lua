@@ -90,7 +90,10 @@ local PLACES = { "spark.eventLog.dir", "spark.history.fs.logDirectory", "spark.s
 function s3a.notes(layout, mounted)
   local jars = layout.s3
   local problem
-  if not jars.aws then
+  if jars.twice then
+    return { ("s3://: %s and %s are both in %s/jars, and which one a class comes from is chance: remove one of them"):format(jars.twice[1],
+      jars.twice[2], layout.home) }
+  elseif not jars.aws then
     problem = ("%s/jars has no hadoop-aws"):format(layout.home)
   elseif jars.hadoop and jars.aws ~= jars.hadoop then
     return { ("s3://: hadoop-aws is %s and Hadoop is %s in %s/jars: they must be the same, so put hadoop-aws-%s.jar there"):format(jars.aws,
