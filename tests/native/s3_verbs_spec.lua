@@ -312,6 +312,18 @@ describe("the verbs of a client", function()
     assert.error_matches(function() s3:presign("POST", "s3://bkt/k", 1) end, "GET, PUT, HEAD or DELETE")
   end)
 
+  it("warn of a presigned URL that ends with its credentials", function()
+    local expires = os.time() + 1000
+    package.loaded["appliance.credentials"] = { get = function() return { expires = expires } end }
+    answers = { { url = "https://x/" }, { url = "https://x/" } }
+    local url, warning = s3:presign("GET", "s3://bkt/k", 3600)
+    assert.equal("https://x/", url)
+    assert.matches("ends with the credentials that signed it, in %d+ s and not in 3600 s", warning)
+    assert.same({ "https://x/" }, { s3:presign("PUT", "s3://bkt/k", 60, { content_type = "a/b" }) })
+    assert.same({ "PUT", 60, "a/b" }, { asked[2].method, asked[2].presign, asked[2].headers["Content-Type"] })
+    package.loaded["appliance.credentials"] = nil
+  end)
+
   it("encrypt with a key of one's own", function()
     answers = { answer("", { etag = '"e"' }) }
     assert(s3:put("s3://bkt/k", "x", { sse_c = ("k"):rep(32) }))
