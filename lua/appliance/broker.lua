@@ -128,15 +128,13 @@ function server:changes(job)
   if not grant then return nil, err end
   local its = view(self, grant)
   local changes, executors = environment.changes(job.environ or {}, self.environ, its), nil
-  if role and self.has_set_port then
-    its.uri = ("http://127.0.0.1:%d/credentials/%s"):format(self.port, grant.id)
-    executors = environment.changes({}, {}, its)
-  end
+  if role and self.has_set_port then executors = environment.by_name(self.port, self.state_dir, grant.id) end
   return changes, executors
 end
 
---- Jobs that were started elsewhere have executors here.
+--- Jobs and services that run elsewhere have executors here.
 local function expect_jobs(self)
+  for service in pairs(self.map.service) do grant_for(self, "@service-" .. service, { job = true, service = service }) end
   for label in pairs(self.map.label) do grant_for_job(self, label) end
   for user in pairs(self.map.user) do grant_for_job(self, nil, user) end
 end
@@ -145,7 +143,7 @@ end
 function server:sweep(is_there)
   local is_less = false
   for id, grant in pairs(self.grants) do
-    if grant.who.service and not is_there(grant.who.service) then
+    if grant.who.service and not grant.who.job and not is_there(grant.who.service) then
       self.grants[id], is_less = nil, true
       file.remove(self.directory .. "/" .. file_name(id))
     end
@@ -282,8 +280,8 @@ function broker.start(options)
   local ok, err = make_directory(directory)
   if not ok then return nil, err end
   local state = read_state(directory)
-  local self = setmetatable({ directory = directory, environ = options.environ or host.environ(), grants = grants_of(state), said = {} },
-    server)
+  local self = setmetatable({ state_dir = options.state_dir, directory = directory, environ = options.environ or host.environ(),
+    grants = grants_of(state), said = {} }, server)
   ok, err = settle(self, options.env)
   if ok then ok, err = tidy(self) end
   if not ok then return nil, err end

@@ -131,7 +131,7 @@ describe("the credentials broker", function()
     assert.same({ arn "sql", "own", arn "alice", arn "etl", arn "alice", "own" }, chain.asked)
     local names = {}
     for i, grant in ipairs(server:status().grants) do names[i] = grant.name end
-    assert.same({ "@job", "@label-etl", "@user-alice", "hers", "sql", "worker" }, names)
+    assert.same({ "@job", "@label-etl", "@service-sql", "@user-alice", "hers", "sql", "worker" }, names)
     assert.same({ "ROLE_MAPPING: there is no service sql here, did you mean \"sqls\"?" }, server:strangers { { name = "sqls" } })
     assert.same({}, server:strangers { { name = "sqls" } })
   end)
@@ -147,11 +147,15 @@ describe("the credentials broker", function()
     assert.same({ AWS_CONTAINER_CREDENTIALS_FULL_URI = ("http://127.0.0.1:%d/credentials/@label-etl"):format(port),
       AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE = state .. "/credentials/@label-etl", AWS_SHARED_CREDENTIALS_FILE = "/dev/null" }, here)
     assert.is_nil((select(2, server:changes { user = "bob" })))
+    local token = read(state .. "/credentials/@label-etl")
     server:close()
     -- Another node: the same settings and directory, nobody started a job there, and its tokens are its own.
     start { ROLE_MAPPING = mapping, BROKER_PORT = port }
     assert.equal(arn "etl", fetch(here).json.RoleArn)
     assert.equal(401, fetch(here, { headers = {} }).status)
+    assert.equal(403, fetch(here, { headers = { Authorization = token } }).status)
+    server:sweep(function() return false end)
+    assert.equal(200, fetch(here).status)
     assert.equal(404, fetch(here, { url = ("http://127.0.0.1:%d/credentials/@job"):format(port) }).status)
   end)
 

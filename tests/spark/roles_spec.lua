@@ -15,9 +15,11 @@ describe("the role of a job", function()
     node = spark_node.start {
       AWS_EC2_METADATA_DISABLED = false, AWS_EC2_METADATA_SERVICE_ENDPOINT = imds.url, AWS_ENDPOINT_URL_STS = imds.url,
       AWS_REGION = "eu-west-1", BROKER_PORT = 20000 + host.pid() % 1100 * 10 + 5,
-      ROLE_MAPPING = ("label:etl=%s,service:worker=%s"):format(arn "etl", arn "worker"),
+      ROLE_MAPPING = ("label:etl=%s,service:worker=%s,service:thriftserver=%s"):format(arn "etl", arn "worker", arn "sql"),
+      START_MASTER = "true", START_WORKER = "true", START_THRIFTSERVER = "true",
     }
     node:wait_ready "worker"
+    node:wait_ready "thriftserver"
   end)
 
   teardown(function()
@@ -32,12 +34,19 @@ describe("the role of a job", function()
     return json.decode(line)
   end
 
-  it("is that of its label, for driver and executors", function()
+  it("is that of its label, for the driver and from Spark 4 on for executors", function()
     local its = seen("--conf", "spark.appliance.role-label=etl", JOB)
-    assert.same({ arn "etl", arn "etl" }, { its.driver[1], its.executor[1] })
-    assert.equal(its.driver[2], its.executor[2])               -- the same keys: one fetch
+    local is_old = its.version:find "^3%." ~= nil
+    assert.same({ arn "etl", arn(is_old and "worker" or "etl") }, { its.driver[1], its.executor[1] })
+    assert.equal(not is_old, its.driver[2] == its.executor[2])  -- the same keys: one fetch
     assert.same({}, its.driver[3])
     assert.same({}, its.executor[3])
+  end)
+
+  it("is that of the SQL server in its executors, from Spark 4 on", function()
+    local uri = assert(node:sql "select reflect('java.lang.System', 'getenv', 'AWS_CONTAINER_CREDENTIALS_FULL_URI') from range(1)")
+    local is_old = os.getenv "SPARK_HOME":find "spark%-3%." ~= nil
+    assert.equal(is_old, uri:find("/credentials/@service-thriftserver", 1, true) == nil, uri)
   end)
 
   it("is the node's own for its driver, and the worker's for its executors, without one", function()

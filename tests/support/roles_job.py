@@ -18,7 +18,7 @@ def given(_):
 
 
 spark = SparkSession.builder.appName("roles").getOrCreate()
-seen = {"driver": given(None), "executor": spark.sparkContext.parallelize([1], 1).map(given).collect()[0]}
+seen = {"version": spark.version, "driver": given(None), "executor": spark.sparkContext.parallelize([1], 1).map(given).collect()[0]}
 print("seen " + json.dumps(seen), flush=True)
 spark.stop()
 sys.exit(0)

@@ -194,6 +194,14 @@ describe("a node that serves credentials", function()
     assert.matches("\nAWS_ACCESS_KEY_ID=AKIAOTHER\n", "\n" .. text)
   end)
 
+  it("starts nothing where it can't listen", function()
+    local port = environment_of(service "one".pid).AWS_CONTAINER_CREDENTIALS_FULL_URI:match ":(%d+)/"
+    local code, said = run({ "run" }, ("STATE_DIR=%s/other BROKER_PORT=%s"):format(home, port))
+    assert.equal(78, code)
+    assert.matches("credentials broker: 127%.0%.0%.1:" .. port .. ": somebody listens there already;", said)
+    assert.is_nil(said:find("started", 1, true))
+  end)
+
   it("is the same to its clients after it was killed, and leaves nothing when it is stopped", function()
     local env = environment_of(service "one".pid)
     os.execute("kill -9 " .. node)

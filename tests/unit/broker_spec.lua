@@ -109,6 +109,27 @@ describe("the environment of a service", function()
   end)
 end)
 
+describe("the environment of a service's executors", function()
+  local ENV <const> = { ROLE_MAPPING = "service:sql=" .. arn "sql", BROKER_PORT = 4711, STATE_DIR = "/state", CREDENTIALS_BROKER = "auto" }
+
+  local function of(changes, version)
+    local env = {}
+    for name, value in pairs(ENV) do env[name] = value end
+    for name, value in pairs(changes or {}) do env[name] = value or nil end
+    return environment.of_executors("sql", env, version or "4.1.1")
+  end
+
+  it("leads to the role by its name, where all nodes have the same port and the SDK can send a token", function()
+    assert.same({ AWS_CONTAINER_CREDENTIALS_FULL_URI = "http://127.0.0.1:4711/credentials/@service-sql",
+      AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE = "/state/credentials/@service-sql", AWS_SHARED_CREDENTIALS_FILE = "/dev/null" }, of())
+    assert.is_nil(of { BROKER_PORT = 0 })
+    assert.is_nil(of { CREDENTIALS_BROKER = "false" })
+    assert.is_nil(of { ROLE_MAPPING = "service:other=" .. arn "x" })
+    assert.is_nil(of { ROLE_MAPPING = false })
+    assert.is_nil(of({}, "3.5.7"))
+  end)
+end)
+
 describe("the credentials endpoint", function()
   local PATH <const>, TOKEN <const> = ("a"):rep(64), ("b"):rep(64)
   local GRANTS <const> = { one = { path = ("c"):rep(64), token = ("d"):rep(64) }, two = { path = PATH, token = TOKEN } }

@@ -40,6 +40,8 @@ local function planned(settings, more)
   return made, services
 end
 
+local SQL_ROLE <const> = "service:thriftserver=arn:aws:iam::123456789012:role/sql"
+
 local ALL = { START_MASTER = "true", START_WORKER = "true", START_THRIFTSERVER = "true" }
 
 --- The word behind `name` in a command.
@@ -83,6 +85,20 @@ describe("a single node", function()
     assert.equal('"masterurl":"spark://', services.worker.ready.has)
     assert.same({ "tcp", 10000 }, { services.thriftserver.ready.kind, services.thriftserver.ready.port })
     assert.same({ master = "ready" }, services.thriftserver.after)
+  end)
+
+  it("gives the executors of SQL its role, where brokers have one port", function()
+    local uri = "spark.executorEnv.AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:4711/credentials/@service-thriftserver"
+    local settings = { ROLE_MAPPING = SQL_ROLE, BROKER_PORT = "4711" }
+    for name, on in pairs(ALL) do settings[name] = on end
+    local _, services = planned(settings)
+    assert.is_true(has(services.thriftserver, uri))
+    assert.equal("false", services.thriftserver.command[#services.thriftserver.command]:match "=(%w+)$")
+    _, services = planned(settings, { spark = { version = "3.5.7" } })
+    assert.is_false(has(services.thriftserver, uri))
+    settings.BROKER_PORT = nil
+    _, services = planned(settings)
+    assert.is_nil(table.concat(services.thriftserver.command, " "):find "executorEnv")
   end)
 
   it("restarts a master that exits with 0, and holds our own TERM for clean", function()

@@ -44,7 +44,40 @@ function environment.changes(given, own, grant)
   return changes
 end
 
---- The same carried out: a new table, `given` stays as it is.
+--- The environment in which executors on any node find a role at their own broker, by the grant's name and its token: where all nodes have
+--- the same port and directory. Without a secret in it, so it may stand in a plan and on a command line.
+function environment.by_name(port, state_dir, id)
+  return {
+    AWS_CONTAINER_CREDENTIALS_FULL_URI = ("http://127.0.0.1:%d/credentials/%s"):format(port, id),
+    AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE = ("%s/credentials/%s"):format(state_dir, id),
+    AWS_SHARED_CREDENTIALS_FILE = "/dev/null",
+  }
+end
+
+--- Spark 3.5's SDK (version 1 of Java's) can't send a token, without which nobody is served by name.
+function environment.can_go_by_name(spark_version) return (tonumber(spark_version:match "^%d+") or 0) >= 4 end
+
+--- Such an environment as words for spark-submit, but for the keys of `given`.
+function environment.executor_words(executors, given)
+  local names, words = {}, {}
+  for name in pairs(executors) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local key = "spark.executorEnv." .. name
+    if given[key] == nil then table.move({ "--conf", key .. "=" .. executors[name] }, 1, 2, #words + 1, words) end
+  end
+  return words
+end
+
+--- For a service of Spark's that has executors: its role's environment for them, by settings alone -> table | nil
+function environment.of_executors(service, env, spark_version)
+  if not env.ROLE_MAPPING or (env.BROKER_PORT or 0) == 0 or env.CREDENTIALS_BROKER == "false" then return nil end
+  local map = require("appliance.broker.roles").parse(env.ROLE_MAPPING)
+  if not map or not map.service[service] or not environment.can_go_by_name(spark_version) then return nil end
+  return environment.by_name(env.BROKER_PORT, env.STATE_DIR, "@service-" .. service)
+end
+
+--- Changes carried out: a new table, `given` stays as it is.
 function environment.applied(given, changes)
   local made = {}
   for name, value in pairs(given) do made[name] = value end

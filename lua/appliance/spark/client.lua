@@ -228,13 +228,7 @@ local SUBMITTING <const> = { ["spark-submit"] = true, ["spark-shell"] = true, ["
 --- The words of a tool with an environment for its executors in front, but for what the words themselves say of it.
 function client.with_executors(tool, words, executors)
   if not SUBMITTING[tool] or not executors then return words end
-  local conf, names, made = client.parse(words, tool ~= "spark-submit").conf, {}, {}
-  for name in pairs(executors) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local key = "spark.executorEnv." .. name
-    if conf[key] == nil then table.move({ "--conf", key .. "=" .. executors[name] }, 1, 2, #made + 1, made) end
-  end
+  local made = require("appliance.broker.environment").executor_words(executors, client.parse(words, tool ~= "spark-submit").conf)
   return table.move(words, 1, #words, #made + 1, made)
 end
 
@@ -254,9 +248,12 @@ function client.run(tool, words, state_dir)
     return require("appliance.client").request(call)
   end)
   if not changes then return nil, executors end
-  words = client.with_executors(tool, words, executors)
+  local seen = require("appliance.json").decode(text)
+  if executors and require("appliance.broker.environment").can_go_by_name(seen.layout.version or "") then
+    words = client.with_executors(tool, words, executors)
+  end
   local prepared
-  prepared, err = client.prepare(tool, words, require("appliance.json").decode(text), environ, file.read)
+  prepared, err = client.prepare(tool, words, seen, environ, file.read)
   if not prepared then return nil, err end
   for name, value in pairs(changes) do host.setenv(name, value or nil) end
   for name, value in pairs(prepared.environment) do

@@ -13,6 +13,19 @@ local function inputs(here)
   return names
 end
 
+--- The role that ROLE_MAPPING gives this service, for its executors: they are children of workers, which have another.
+local function executor_role(env, layout)
+  local environment = require "appliance.broker.environment"
+  local executors = environment.of_executors("thriftserver", env, layout.version)
+  return executors and environment.executor_words(executors, {}) or {}
+end
+
+local function joined(...)
+  local all = {}
+  for _, words in ipairs { ... } do table.move(words, 1, #words, #all + 1, all) end
+  return all
+end
+
 return function(here, options)
   local env, shares = here.env, here.shares
   if not here.layout.has_thriftserver then
@@ -28,16 +41,17 @@ return function(here, options)
       heap = shares.thrift_memory, flags = here:flags "thriftserver",
       properties = here:properties { ["derby.system.home"] = here.directories.sql, ["derby.connection.requireAuthentication"] = "false" },
       options = here:driver_options(),
-      arguments = {
+      arguments = joined({
         "--master", options.masters or here.masters, "--class", CLASS, "--name", "Thrift JDBC/ODBC Server",
         "--conf", "spark.driver.memory=" .. java.megabytes(shares.thrift_memory),
         "--conf", "spark.cores.max=" .. (options.cores or shares.thrift_cores),
         "--conf", "spark.executor.memory=" .. java.megabytes(options.executor_memory or shares.thrift_executor_memory),
+      }, env.ROLE_MAPPING and executor_role(env, here.layout) or {}, {
         "spark-internal",
         "--hiveconf", "hive.server2.thrift.port=" .. env.THRIFT_PORT,
         "--hiveconf", "hive.server2.thrift.bind.host=" .. (here.node.bind or "0.0.0.0"),
         "--hiveconf", "hive.server2.logging.operation.enabled=false",
-      },
+      }),
     },
     env = here:environment_for { SPARK_CONF_DIR = here.directories.conf, PYTHONHASHSEED = "0",
       LD_LIBRARY_PATH = here:mounted "spark.driver.extraLibraryPath" or here.environment.LD_LIBRARY_PATH },
