@@ -39,7 +39,7 @@ describe("the command line", function()
     local cli = require "appliance.cli"
     local code, text = run "--help"
     assert.equal(0, code)
-    local all = "run plan check settings status logs restart stop start healthcheck lua test version"
+    local all = "run plan check settings status logs restart stop start healthcheck s3 lua test version"
     for name in all:gmatch "%S+" do
       assert.matches("\n  " .. name .. " ", text)
       assert.is_true(cli.is_command(name))

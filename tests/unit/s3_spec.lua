@@ -273,6 +273,9 @@ describe("the s3 command", function()
       { { "cp", "--sse", "xor", "a", "s3://bkt/k" }, "AES256 or aws:kms" },
       { { "cat", "--range", "x", "s3://bkt/k" }, "FIRST%-LAST" }, { { "ls", "--nonsense" }, "unknown option" },
       { { "cp", "--part-size", "x", "a", "s3://bkt/k" }, "%-%-part%-size" }, { { "rm", "x" }, "begins with s3://" },
+      { { "cp", "--part-size", "1m", "a", "s3://bkt/k" }, "%-%-part%-size 1m" },
+      { { "cp", "--metadata-directive", "MERGE", "s3://bkt/a", "s3://bkt/k" }, "COPY or REPLACE" },
+      { { "cp", "--sse-c", "/nonexistent", "a", "s3://bkt/k" }, "nonexistent" },
     }
     for _, fault in ipairs(faults) do
       local code, out, err = run(table.unpack(fault[1]))

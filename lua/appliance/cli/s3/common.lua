@@ -84,12 +84,13 @@ function common.opts(options)
   if not ({ COPY = true, REPLACE = true })[options.metadata_directive or "COPY"] then
     return nil, ("--metadata-directive %s: COPY or REPLACE"):format(options.metadata_directive)
   end
-  for _, names in ipairs { { "part_size", "part" }, { "expected_size", "expected" } } do
+  for _, names in ipairs { { "part_size", "part", 5 << 20, 5 << 30 }, { "expected_size", "expected", 1, 48 << 40 } } do
     local given = options[names[1]]
-    local size, problem = nil, nil
-    if given then size, problem = require("appliance.settings.types").size(given, { example = "8m" }) end
-    if problem then return nil, ("--%s %s %s"):format((names[1]:gsub("_", "-")), given, problem) end
-    opts[names[2]] = size
+    if given then
+      local size, problem = require("appliance.settings.types").size(given, { example = "8m", least = names[3], most = names[4] })
+      if not size then return nil, ("--%s %s %s"):format((names[1]:gsub("_", "-")), given, problem) end
+      opts[names[2]] = size
+    end
   end
   for _, names in ipairs { { "sse_c", "sse_c" }, { "copy_source_sse_c", "source_sse_c" } } do
     local path = options[names[1]]

@@ -66,6 +66,7 @@ function work:opts_for(job)
   local opts = {}
   for name, value in pairs(self.opts) do opts[name] = value end
   opts.progress, opts.known = job.progress, job.known
+  if self.options.jobs then opts.jobs = math.min(CONNECTIONS, math.max(1, self.options.jobs)) end
   if job.what ~= "download" and not opts.content_type and not self.options.no_guess_mime_type and type(job.from) == "string" then
     opts.content_type = require("appliance.s3.media").type(job.from)
   end
@@ -152,10 +153,8 @@ end
 --- The file a key may become below a directory -> path | nil; then that was told.
 function work:file_for(directory, place, rest)
   local path, why = names.path(rest)
-  if path then
-    if self.folds == nil then self.folds = require("appliance.s3.files").folds(directory) end
-    why = names.claim(self.taken, path, self.folds)
-  end
+  if self.folds == nil then self.folds = require("appliance.s3.files").folds(directory) end
+  if path and self.folds then why = names.claim(self.taken, path, true) end     -- elsewhere no two keys are one file
   if why then
     self:fail(("%s: refused: %s"):format(shown(place), why), "download", shown(place))
     return nil
