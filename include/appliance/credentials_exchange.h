@@ -28,7 +28,7 @@ struct credentials_exchange { /* zeroed = stopped */
     char endpoint[1024], ca_file[1024]; /* "": the usual */
     char subject[100], session[64];
     int tries;
-    bool skewed;
+    bool skewed, fips;
     int64_t skew_ms;
 };
 

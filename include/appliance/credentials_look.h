@@ -27,6 +27,8 @@ const char *credentials_look_region(const struct credentials_look *);
  * first); NULL: at the region's own host. AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true switches them all off. `out` is for a value that must be
  * copied. */
 const char *credentials_look_sts(const struct credentials_look *, char *out, size_t size);
+/* AWS_USE_FIPS_ENDPOINT, the profile's use_fips_endpoint. */
+bool credentials_look_fips(const struct credentials_look *);
 /* AWS_CA_BUNDLE, the profile's ca_bundle; NULL: none. */
 const char *credentials_look_ca_file(const struct credentials_look *);
 

@@ -183,7 +183,8 @@ static bool find_host(const struct credentials_exchange *e, struct bytes *url, s
     *url = bytes_of(e->endpoint);
     if (e->endpoint[0])
         return true;
-    bool ok = buf_text(room, "https://") && aws_region_host(bytes_of("sts"), bytes_of(e->region.region), room, region, err);
+    bool ok = buf_text(room, "https://") &&
+              aws_region_host(bytes_of(e->fips ? "sts-fips" : "sts"), bytes_of(e->region.region), room, region, err);
     *url = buf_bytes(room);
     return ok;
 }
@@ -241,6 +242,7 @@ void credentials_exchange_start(struct credentials_exchange *e, struct credentia
         char room[1024];
         const char *endpoint = credentials_look_sts(look, room, sizeof room);
         const char *ca_file = world->spec.ca_file ? world->spec.ca_file : credentials_look_ca_file(look);
+        e->fips = credentials_look_fips(look);
         snprintf(e->endpoint, sizeof e->endpoint, "%s", endpoint ? endpoint : "");
         snprintf(e->ca_file, sizeof e->ca_file, "%s", ca_file ? ca_file : "");
         credentials_look_free(look);

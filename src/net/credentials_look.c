@@ -77,6 +77,12 @@ const char *credentials_look_ca_file(const struct credentials_look *look)
     return either(look, "AWS_CA_BUNDLE", "ca_bundle");
 }
 
+bool credentials_look_fips(const struct credentials_look *look)
+{
+    const char *wanted = either(look, "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
+    return wanted && strcasecmp(wanted, "true") == 0;
+}
+
 const char *credentials_look_sts(const struct credentials_look *look, char *out, size_t size)
 {
     const char *ignore = either(look, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls");

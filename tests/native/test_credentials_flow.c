@@ -184,6 +184,31 @@ static void allows_for_a_clock_that_is_off(void **unused)
     assert_int_equal(giver_count("sts"), 5);
 }
 
+/* Seen by the proxy, for nobody else must be asked here. */
+static void asks_sts_of_the_region(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *region, *fips, *host;
+    } places[] = {
+        {"eu-west-1", "", "sts.eu-west-1.amazonaws.com:443"},
+        {"cn-north-1", "", "sts.cn-north-1.amazonaws.com.cn:443"},
+        {"us-gov-west-1", "True", "sts-fips.us-gov-west-1.amazonaws.com:443"},
+    };
+    set("AWS_ACCESS_KEY_ID", "AKIDENV");
+    set("AWS_SECRET_ACCESS_KEY", "SECRETENV");
+    setenv("https_proxy", giver_at(""), 1);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        set("AWS_REGION", "%s", places[i].region);
+        set("AWS_USE_FIPS_ENDPOINT", "%s", places[i].fips);
+        struct err err;
+        struct credentials_store *one = credentials_open(loop, &spec, &err);
+        assert_true(credentials_ask_start(&asks[1], one, ROLE, on_told, &err));
+        TURN_UNTIL(loop, strstr(giver_request("GET", "/test/counts", NULL), places[i].host));
+        credentials_close(one);
+    }
+}
+
 static void says_that_no_region_is_known(void **unused)
 {
     (void)unused;
@@ -329,6 +354,7 @@ int main(void)
         TEST(assumes_a_role_with_those_of_the_instance),
         TEST(finds_the_region_of_sts_on_the_instance),
         TEST(allows_for_a_clock_that_is_off),
+        TEST(asks_sts_of_the_region),
         TEST(says_that_no_region_is_known),
         TEST(takes_what_a_process_prints),
         TEST(gives_the_process_our_environment_and_no_input),

@@ -49,6 +49,7 @@ static inline int end(void **state)
     for (int i = 0; i < MANY; i++)
         credentials_ask_stop(&asks[i]);
     credentials_close(store);
+    unsetenv("https_proxy");
     log_set_sink(NULL);
     scratch_free(folder);
     return giving_end(state);

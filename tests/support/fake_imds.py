@@ -26,6 +26,7 @@ Told by --script or by PUT /test/script with a JSON object, of which each member
   region     "eu-west-1"; zone "eu-west-1b"; tags {"Name": "x"} or null (404); spot, rebalance: a JSON value or null (404);
   lifecycle  "InService" or null
   clock      seconds by which the Date of all answers is off
+As a proxy for https it only counts where to (paths), and answers 503.
 Asked by GET /test/counts: {"token": N, "roles": N, "document": N, "container": N, "sts": N, "other": N, "paths": {PATH: N}, "last":
 {"sts": {FIELD: VALUE}, "sts_headers": {NAME: VALUE}, "container_headers": {...}, "get_headers": {...}}}. /test/reset: counts and numbers of keys at nought.
 """
@@ -162,6 +163,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, token, X_aws_ec2_metadata_token_ttl_seconds=str(script["ttl"]))
         else:
             self.answer(404)
+
+    def do_CONNECT(self):
+        count("other", self.path)
+        self.answer(503)
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
