@@ -166,12 +166,14 @@ function node:with_versions(fetch)
 end
 
 --- At the start: what the plan fetches is there before anything else is done, or nothing is done.
---- -> true | nil, faults
+--- -> true | nil, faults, exit code or nil
 function node:fetch_first(decision)
   local steps = decision.steps
   local count = 0
   while steps[count + 1] and steps[count + 1].kind == "fetch" do count = count + 1 end
   if count == 0 then return true end
+  local served, problem, code = self:serve()                   -- this may take long: `status` says what is waited for
+  if not served then return nil, { problem }, code end
   self.state = count == 1 and "it fetches a file" or ("it fetches %d files"):format(count)
   local errors, problems = apart("fetch", require("appliance.supervise").fetch, table.move(steps, 1, count, 1, {}), self.state_dir, true)
   self.state = nil
@@ -365,13 +367,15 @@ function boot.run()
   decision, faults, is_broken = self:decide(configured, followed)
   if not decision then return refuse(faults, is_broken and EXIT_BUG or EXIT_CONFIGURATION) end
   if env.S3_CHECK and env.S3_CHECK_REQUIRED then
+    ok, problem, code = self:serve()
+    if not ok then return refuse({ problem }, code) end
     self.state = "it waits for S3_CHECK"
     ok, problem = require("appliance.bucket").at_start(env)
     self.state = nil
     if not ok then return refuse({ problem }, EXIT_NO_FACT) end
   end
-  ok, faults = self:fetch_first(decision)
-  if not ok then return refuse(faults, EXIT_NO_FACT) end
+  ok, faults, code = self:fetch_first(decision)
+  if not ok then return refuse(faults, code or EXIT_NO_FACT) end
   ok, problem = self:serve_credentials(configured)
   if not ok then return refuse({ problem }, EXIT_CONFIGURATION) end
   ok, faults = self:carry_out(decision)

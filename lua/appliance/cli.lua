@@ -35,7 +35,8 @@ local RUN = {
   help = [[
 Starts the node and keeps it running: reads the settings (the environment) and the profile, learns its facts, starts the services.
 SIGTERM or SIGINT stop everything in order, a second one hurries; SIGHUP reads settings and profile again; SIGUSR1 logs the state.
-Exit codes: 0 asked to stop, 1 a critical service gave up, 69 a needed fact did not come in time, 78 the configuration is wrong.]],
+Exit codes: 0 asked to stop, 1 a critical service gave up, 69 a needed fact did not come in time or a file
+can't be fetched, 78 the configuration is wrong.]],
   run = function() return require("appliance.boot").run() end,
 }
 

@@ -1,4 +1,5 @@
---- `plan [--json] [--diff]`: what these settings and facts give, computed here and now; nothing is written or started.
+--- `plan [--json] [--diff]`: what these settings and facts give, computed here and now; nothing is written or started,
+--- but for the copies of what EXT_CONF and HIVE_SITE_XML name elsewhere, which the plan can't be computed without.
 local json = require "appliance.json"
 local show = require "appliance.plan.show"
 
