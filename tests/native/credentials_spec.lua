@@ -43,7 +43,7 @@ describe("credentials", function()
   end
 
   local function on_instance(more)
-    local env = { AWS_EC2_METADATA_SERVICE_ENDPOINT = server.url, AWS_METADATA_SERVICE_TIMEOUT = "1",
+    local env = { AWS_EC2_METADATA_SERVICE_ENDPOINT = server.url, AWS_METADATA_SERVICE_TIMEOUT = "15",
                   AWS_METADATA_SERVICE_NUM_ATTEMPTS = "1", AWS_ENDPOINT_URL_STS = server.url }
     for name, value in pairs(more or {}) do env[name] = value end
     set(env)

@@ -60,7 +60,7 @@ static inline int end(void **state)
 static inline void from_instance(void)
 {
     set("AWS_EC2_METADATA_SERVICE_ENDPOINT", "%s", giver_at("/"));
-    set("AWS_METADATA_SERVICE_TIMEOUT", "1");
+    set("AWS_METADATA_SERVICE_TIMEOUT", "15");
     set("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "1");
 }
 
