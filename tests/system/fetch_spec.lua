@@ -5,8 +5,9 @@ local task = require "appliance.task"
 
 local program = assert(os.getenv "APPLIANCE", "APPLIANCE must name the program")
 
---- Only what a container would have: a PID namespace of its own.
-local AS_PID1 <const> = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc "
+--- Only what a container would have: a PID namespace of its own. Where none can be made, an ordinary process.
+local UNSHARE <const> = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc "
+local AS_PID1 <const> = os.execute(UNSHARE .. "true 2>/dev/null") and UNSHARE or ""
 
 --- The process below this one, or nil.
 local function child_of(pid)
@@ -15,7 +16,7 @@ local function child_of(pid)
 end
 
 describe("a node whose plan fetches", function()
-  local server, home, pid                                      -- of the shell above unshare, which is above PID 1
+  local server, home, pid                                      -- of the shell above unshare (where there is one), which is above PID 1
 
   setup(function() server = file_server.start() end)
   teardown(function() server:__close() end)
@@ -30,8 +31,8 @@ describe("a node whose plan fetches", function()
   end)
 
   after_each(function()
-    local unshare = child_of(pid)
-    if unshare then os.execute(("kill -KILL %d; while kill -0 %d 2>/dev/null; do sleep 0.02; done"):format(unshare, pid)) end
+    local below = child_of(pid)
+    if below then os.execute(("kill -KILL %d; while kill -0 %d 2>/dev/null; do sleep 0.02; done"):format(below, pid)) end
     pid = nil
     file.remove_tree(home)
   end)
@@ -74,7 +75,10 @@ describe("a node whose plan fetches", function()
     error("did not end\n" .. log(), 2)
   end
 
-  local function signal(name) os.execute(("kill -%s %d"):format(name, child_of(child_of(pid)))) end
+  local function signal(name)
+    local below = child_of(pid)
+    os.execute(("kill -%s %d"):format(name, AS_PID1 ~= "" and child_of(below) or below))
+  end
 
   it("has fetched it before the first service, and does not fetch again what is still the same", function()
     profile(('x = "%s/x", ["data/disk"] = { from = "file://%s/source", mode = 384 }'):format(server.base, home))
