@@ -67,6 +67,7 @@ local lazy = {
   size = function() return require "appliance.settings.types".size_text end,
   spark = function() return require "appliance.spark" end,
   node = function() return require "appliance.facts.node" end,
+  aws = function() return require "appliance.facts.aws" end,
   math = function() return library(math, "random", "randomseed") end,
   string = function() return library(string, "dump") end,
   table = function() return library(table) end,

@@ -214,7 +214,7 @@ describe("credentials", function()
     it("are a fact of a node", function()
       local facts = require "appliance.facts"
       local function learn()
-        local sources = { aws = require("appliance.facts.aws").instance() }
+        local sources = { aws = require("appliance.words").environment("test").aws.instance() }
         local followed <close> = facts.follow(sources, {})
         return assert(followed:first(sources, 20)).aws
       end
