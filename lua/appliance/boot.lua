@@ -123,6 +123,7 @@ end
 
 function node:__close()
   self:follow_no_more()
+  if self.trimmer then self.trimmer:cancel() end
   if self.learning then self.learning:close() end              -- it ends while it waits for facts
   if self.objects then self.objects:close() end
   if self.server then self.server:close() end
@@ -276,6 +277,16 @@ function node:wait_until_quiet()
   end
 end
 
+--- Gives back what planning needed, a moment later: the services that were just started need the processors more, and changes may
+--- follow one another.
+function node:trim_after(seconds)
+  if self.trimmer then self.trimmer:cancel() end
+  self.trimmer = task.start("trim", function()
+    task.sleep(seconds)
+    program.trim()
+  end)
+end
+
 --- For ever: something happens, the plan is computed again, the difference is carried out.
 function node:follow_changes()
   local _ <close> = task.start("SIGHUP", function()
@@ -290,6 +301,7 @@ function node:follow_changes()
     if is_fact then what = self:wait_until_quiet() end
     local is_new = what == "reload" and self:reload()
     if is_fact and not is_new then self:replan() end           -- a reload that failed must not swallow the change
+    self:trim_after(1)
   end
 end
 
@@ -386,11 +398,7 @@ function boot.run()
   local checking <close> = env.S3_CHECK and not env.S3_CHECK_REQUIRED -- luacheck: ignore
     and task.start("S3_CHECK", function() require("appliance.bucket").at_start(env) end) or nil
 
-  -- A moment later: the services that were just started need the processors more.
-  local _ <close> = task.start("trim", function()
-    task.sleep(0.05)
-    program.trim()
-  end)
+  self:trim_after(0.05)
   self:follow_changes()
 end
 

@@ -290,7 +290,8 @@ static int forget_code(struct dl_phdr_info *object, size_t size, void *unused)
     return 0;
 }
 
-/* program.trim(): the start is over. Starts the collector, which main.c holds until here, and gives back what the start needed. */
+/* program.trim(): the start, or a change of the plan, is over. Starts the collector, which main.c holds until here the first time, and
+ * gives back what it needed. */
 static int trim(lua_State *L)
 {
     lua_gc(L, LUA_GCRESTART);
