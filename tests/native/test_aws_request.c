@@ -478,6 +478,54 @@ static void test_may_be_stopped_anywhere(void **unused)
     assert_int_equal(ended, 1);
 }
 
+enum { CROWD = 40 };
+static int good, bad;
+
+static void on_one_done(struct aws_request *r)
+{
+    *(r->ok ? &good : &bad) += 1;
+    ended++;
+    aws_request_stop(r);
+}
+
+static void test_keeps_a_crowd_apart_while_everything_goes_wrong(void **unused)
+{
+    (void)unused;
+    static struct aws_request crowd[CROWD];
+    static struct aws_spec specs[CROWD];
+    good = bad = 0;
+    object("bucket/key", "hello");
+    set("{\"keys\": {\"old\": \"s\", \"new\": \"s\"}, \"expired\": [\"old\"], \"regions\": {\"bucket\": \"eu-west-1\"},"
+        "\"region_form\": \"400\", \"skew\": 5000}");
+    set_keys(&store.keys, "old", "s", NULL);
+    set_keys(&store.next, "new", "s", NULL);
+    store.has_next = true;
+    settings.attempts = 100;
+    steps("[{\"status\": 500, \"code\": \"InternalError\", \"times\": 5}, {\"unread\": 1, \"times\": 5}, {\"cut\": 2, \"times\": 5},"
+          "{\"damage\": 1, \"times\": 5}, {\"status\": 503, \"code\": \"SlowDown\", \"headers\": {\"x-amz-retry-after\": \"1\"}, "
+          "\"times\": 3},"
+          "{\"silent\": 1, \"times\": 3}, {\"unread\": 1, \"how\": \"reset\", \"times\": 5}]");
+    for (int i = 0; i < CROWD; i++) {
+        specs[i] = spec;
+        specs[i].first_byte_ms = 500;
+        if (!aws_request_start(&crowd[i], client, &specs[i], on_one_done, &err))
+            fail_msg("%s", err.text);
+    }
+    for (int i = 0; i < CROWD; i += 8) { /* and some lose their patience */
+        TURN_UNTIL(loop, ended >= i / 4);
+        if (crowd[i].call) {
+            aws_request_stop(&crowd[i]);
+            ended++;
+            good++;
+        }
+    }
+    TURN_UNTIL(loop, ended == CROWD);
+    assert_int_equal(bad, 0);
+    assert_int_equal(good, CROWD);
+    assert_false(aws_client_is_busy(client));
+    assert_int_equal(store.generation, 2); /* the keys were renewed once, not forty times */
+}
+
 static void test_refuses_what_makes_no_sense(void **unused)
 {
     (void)unused;
@@ -539,6 +587,7 @@ int main(void)
         TEST(test_follows_a_location_with_the_body),
         TEST(test_looks_into_a_200),
         TEST(test_may_be_stopped_anywhere),
+        TEST(test_keeps_a_crowd_apart_while_everything_goes_wrong),
         TEST(test_refuses_what_makes_no_sense),
         TEST(test_asks_query_services),
     };

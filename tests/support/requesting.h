@@ -45,9 +45,10 @@ const struct credentials *credentials_held(struct credentials_store *s, const ch
 
 static void answer_ask(struct timer *timer)
 {
-    (void)timer;
     struct credentials_ask *ask = store.asking;
-    store.asking = NULL;
+    store.asking = ask->next;
+    if (store.asking)
+        timer_start(timer, loop, 0, answer_ask);
     ask->ok = store.err.kind == ERR_NONE;
     ask->err = store.err;
     ask->generation = store.generation;
@@ -61,7 +62,7 @@ bool credentials_ask_start(struct credentials_ask *ask, struct credentials_store
                            void (*done)(struct credentials_ask *), struct err *e)
 {
     (void)s, (void)role, (void)e;
-    *ask = (struct credentials_ask){.done = done};
+    *ask = (struct credentials_ask){.done = done, .next = store.asking};
     store.asking = ask;
     store.asked++;
     if (!store.is_silent)
@@ -71,10 +72,13 @@ bool credentials_ask_start(struct credentials_ask *ask, struct credentials_store
 
 void credentials_ask_stop(struct credentials_ask *ask)
 {
-    if (store.asking == ask) {
-        store.asking = NULL;
+    for (struct credentials_ask **at = &store.asking; *at; at = &(*at)->next)
+        if (*at == ask) {
+            *at = ask->next;
+            break;
+        }
+    if (!store.asking)
         timer_stop(&store.timer);
-    }
     credentials_free(&ask->keys);
 }
 
