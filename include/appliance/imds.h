@@ -1,5 +1,6 @@
 /* imds.h - the instance's metadata service, asked over HTTP: imds_sequence.h decides, this sends.
- * Its token is fetched once for all who ask, and kept. Nothing goes through a proxy, and nothing is sent when the settings forbid it.
+ * Its token is fetched once for all who ask, and kept. When nobody has answered in all tries, the next minute's askers try once: waiting for
+ * the whole budget is for the first one. Nothing goes through a proxy, and nothing is sent when the settings forbid it.
  * On one loop, on its thread. */
 #ifndef APPLIANCE_IMDS_H
 #define APPLIANCE_IMDS_H

@@ -9,11 +9,14 @@
 
 #define TTL_HEADER "X-aws-ec2-metadata-token-ttl-seconds"
 
+enum { DOUBT_MS = 60 * 1000 };
+
 struct imds {
     struct loop *loop;
     struct imds_settings settings;
     struct imds_token token;
     struct imds_get *first, *asks_token; /* the one whose request for a token is under way */
+    int64_t doubted_until_ms;            /* nobody answered lately, in all tries: until then one try must do */
     char forbidden[240];
 };
 
@@ -124,6 +127,8 @@ static void end(struct imds_get *get)
     get->text = s->text;
     buf_init(&s->text, 0);
     memcpy(get->role, s->role, sizeof get->role);
+    bool is_silent = !get->ok && (s->err.kind == ERR_TIMEOUT || s->err.kind == ERR_REFUSED);
+    get->imds->doubted_until_ms = is_silent ? now_ms() + DOUBT_MS : 0;
     if (!get->ok)
         get->err = s->err;
     get->done(get); /* may free it */
@@ -165,6 +170,8 @@ bool imds_get_start(struct imds_get *get, struct imds *imds, const char *path, v
     get->done = done;
     get->imds = imds;
     get->settings = imds->settings;
+    if (now_ms() < imds->doubted_until_ms)
+        get->settings.tries = 1;
     snprintf(get->forbidden, sizeof get->forbidden, "%s", imds->forbidden);
     if (path)
         imds_begin_path(&get->sequence, &get->settings, &imds->token, path, now_ms());

@@ -163,6 +163,22 @@ static void keeps_its_budget_when_all_is_silent(void **unused)
     assert_true(clock_ns() - before < 5 * NS_PER_S);
 }
 
+static void lets_only_the_first_asker_wait_for_all_tries(void **unused)
+{
+    (void)unused;
+    giver_script("{'token':'silent'}");
+    settings.first_byte_ms = 200;
+    assert_fails(ERR_TIMEOUT, "did not come back");
+    assert_int_equal(giver_count("token"), 4);
+    assert_fails(ERR_TIMEOUT, "did not come back");
+    assert_int_equal(giver_count("token"), 5);
+    giver_script("{'token':'ok'}");
+    settings.first_byte_ms = 5000;
+    assert_true(ask("/latest/meta-data/instance-id")->ok);
+    giver_script("{'get':['reset','ok']}");
+    assert_true(ask("/latest/meta-data/instance-id")->ok); /* trusted again */
+}
+
 static void says_what_does_not_come_behind_the_token(void **unused)
 {
     (void)unused;
@@ -374,6 +390,7 @@ int main(void)
         TEST(renews_a_token_that_is_refused),
         TEST(tells_a_hop_limit_by_the_token_that_does_not_come_back),
         TEST(keeps_its_budget_when_all_is_silent),
+        TEST(lets_only_the_first_asker_wait_for_all_tries),
         TEST(says_what_does_not_come_behind_the_token),
         TEST(says_that_nobody_listens),
         TEST(says_that_no_connection_came_about),
