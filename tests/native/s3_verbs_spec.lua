@@ -288,6 +288,19 @@ describe("the verbs of a client", function()
     assert.same({ "DELETE", "up" }, { asked[#asked].method, asked[#asked].query.uploadId })
   end)
 
+  it("give a copy by parts up when its task is cancelled", function()
+    local serve = parts_server()
+    answers = function(spec)
+      if spec.query and spec.query.partNumber then task.sleep(1000) end
+      return serve(spec)
+    end
+    local copying = task.start(function() s3:copy("s3://bkt/a", "s3://bkt/b", { one_request = 20, part = 10 }) end)
+    while not (asked[#asked] and asked[#asked].query and asked[#asked].query.partNumber) do task.sleep(0) end
+    copying:cancel()
+    assert.is_true(require "appliance.s3.copy".settle(5))
+    assert.same({ "DELETE", "up" }, { asked[#asked].method, asked[#asked].query.uploadId })
+  end)
+
   it("read and write tags", function()
     answers = { answer(HEAD .. "<Tagging><TagSet><Tag><Key>a</Key><Value>1 &amp; 2</Value></Tag></TagSet></Tagging>"), answer(), answer() }
     assert.same({ a = "1 & 2" }, s3:tags "s3://bkt/k")

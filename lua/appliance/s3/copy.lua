@@ -116,9 +116,14 @@ local function give_up(self, to, opts, upload)
   given_up[running] = true
 end
 
---- Waits for these, so many seconds each at most.
+--- Waits for these, so many seconds at most -> whether they have ended
 function copy.settle(seconds)
-  for running in pairs(given_up) do running:join(seconds) end
+  local task = require "appliance.core.task"
+  local until_then = task.now() + seconds
+  local waiting = {}
+  for running in pairs(given_up) do waiting[#waiting + 1] = running end
+  for _, running in ipairs(waiting) do running:join(math.max(0, until_then - task.now())) end
+  return next(given_up) == nil
 end
 
 local function copy_parts(self, from, to, opts, source)

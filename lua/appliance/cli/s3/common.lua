@@ -127,7 +127,9 @@ function common.run(term, f)
     return 70
   end
   term:clear()
-  common.settle()
+  if not common.settle() then
+    term:complain "an upload could not be given up in 10 s: its parts may still be there, and cost money until they are removed"
+  end
   return 128 + signal
 end
 
@@ -150,13 +152,11 @@ end
 --- Whether a transfer to stdout ended because nobody reads it any more.
 function common.is_unread(err) return err.kind == "system" and err.code == 32 end
 
---- Waits until what goes on behind our back has ended: uploads that are given up.
+--- Waits until what goes on behind our back has ended, uploads that are given up -> whether it has
 function common.settle()
-  local aws = package.loaded["appliance.native.aws"]
-  local transfer = aws and aws.transfer
-  if transfer and transfer.settle then transfer.settle(10) end
-  local copy = package.loaded["appliance.s3.copy"]
-  if copy then copy.settle(10) end
+  local aws, copy = package.loaded["appliance.native.aws"], package.loaded["appliance.s3.copy"]
+  local copies = not copy or copy.settle(10)
+  return (not aws or aws.transfer.settle(10)) and copies
 end
 
 return common

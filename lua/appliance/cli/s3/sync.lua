@@ -89,7 +89,8 @@ local function sync(running, from, to, options)
     return running:finish()
   end
   for step in require("appliance.s3.sync").steps(source, target, { delete = options.delete, size_only = options.size_only,
-    exact_timestamps = options.exact_timestamps }) do
+    -- What is written to S3 has the time of the writing, which never is that of its source.
+    exact_timestamps = options.exact_timestamps and type(to) == "string" }) do
     if step.what == "failed" then
       running:fail(step.entry.failure)
     elseif step.what == "copy" then
@@ -108,9 +109,9 @@ return {
   help = [[
 Makes TARGET (a directory or s3://BUCKET/PREFIX) like SOURCE: what is not there, has another size or is newer in SOURCE is copied. Files
 that come from S3 get the time of their object.
-  --delete             what only TARGET has goes; never, when not all of SOURCE could be seen
+  --delete             what only TARGET has goes; nothing more from where on SOURCE can't be seen as a whole
   --size-only          the same size is the same
-  --exact-timestamps   another time is another, be it older
+  --exact-timestamps   from S3: another time is another, be it older
 ]] .. work.HELP .. "\n" .. common.WRITTEN_HELP,
   run = function(options, words, term)
     local ends = {}
