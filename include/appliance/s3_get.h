@@ -16,7 +16,7 @@
 enum s3_to {
     S3_TO_MEMORY,
     S3_TO_FILE,
-    S3_TO_DESCRIPTOR, /* in order; it may be a pipe whose reader is slow: then the network waits for it. In memory: 36 MiB at most */
+    S3_TO_DESCRIPTOR, /* in order; it may be a pipe whose reader is slow: then the network waits for it. In memory: 40 MiB at most */
 };
 
 /* Zeroed is the default but for request.bucket, key and where it goes. Borrowed to the end: `done` or the stop. */

@@ -1,5 +1,5 @@
 /* s3_parts.h - how an object is cut up for its way to and from S3, so that the network is what limits it and memory is bounded: pure arithmetic.
- * One connection to S3 carries some 50-90 MB/s, and each request costs its latency: hence 16 connections with 8 MiB each.
+ * One connection to S3 carries some 50-90 MB/s, and each request costs its latency: hence 16 connections with 8 MiB (16 MiB up) each.
  * The memory of a transfer is S3_MEMORY at most, whatever the object's size: what goes between a file and the network needs none of it. */
 #ifndef APPLIANCE_S3_PARTS_H
 #define APPLIANCE_S3_PARTS_H
@@ -13,7 +13,7 @@
 #define S3_PART_MOST   (5120 * S3_MIB)
 #define S3_PART_USUAL  (8 * S3_MIB)
 #define S3_OBJECT_MOST (S3_PARTS_MOST * S3_PART_MOST) /* 48.8 TiB */
-#define S3_ONE_PIECE   (16 * S3_MIB)                  /* up to here an upload is one request */
+#define S3_ONE_PIECE   (16 * S3_MIB)                  /* up to here an upload is one request, and its parts are no longer */
 #define S3_MEMORY      (40 * S3_MIB)                  /* what a transfer holds; with all else of the process it stays below 64 MiB */
 
 enum { S3_PARTS_MOST = 10000, S3_CONNECTIONS = 16 };
@@ -60,6 +60,6 @@ bool s3_spans_take(struct s3_spans *, int64_t lead_at, struct s3_span *);
 
 /* A download to where order matters (a pipe): each part waits in memory for its turn, so they are small and more of them are on their way. */
 #define S3_ORDERED_PART S3_MIB
-enum { S3_ORDERED_PARTS = 36 }; /* in memory at a time, and connections */
+enum { S3_ORDERED_PARTS = 40 }; /* in memory at a time, and connections */
 
 #endif

@@ -27,8 +27,9 @@ bool s3_plan_put(int64_t size, int64_t part, struct s3_put_plan *plan, struct er
                        (double)part / S3_MIB, S3_PARTS_MOST, (long long)(least / S3_MIB));
     if (!part && size <= S3_ONE_PIECE)
         part = S3_ONE_PIECE;
-    if (!part) {
-        part = within(round_up(size / S3_CONNECTIONS, S3_MIB), S3_PART_LEAST, S3_PART_USUAL);
+    if (!part) { /* so that all connections end their last part at the same time */
+        int64_t rounds = (size + S3_CONNECTIONS * S3_ONE_PIECE - 1) / (S3_CONNECTIONS * S3_ONE_PIECE);
+        part = within(round_up(size / (S3_CONNECTIONS * rounds), S3_MIB), S3_PART_LEAST, S3_ONE_PIECE);
         part = part < least ? least : part;
     }
     int64_t parts = size ? (size + part - 1) / part : 1;

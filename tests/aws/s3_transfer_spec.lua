@@ -1,5 +1,5 @@
--- Whole objects in parts (appliance.native.aws.transfer), against moto, which checks signatures, and s3rver; boto3 writes what we read, with
--- the part sizes and checksums that it likes, and reads what we wrote.
+-- Whole objects in parts (appliance.native.aws.transfer), against moto, which checks signatures, and s3rver; boto3 writes what we read,
+-- with the part sizes and checksums that it likes, and reads what we wrote.
 local json = require "appliance.json"
 local parts = require "aws_parts"
 

@@ -46,7 +46,8 @@ static void keeps_every_upload_within_the_limits_of_s3(void **state)
         assert_in_range(p.connections, 1, S3_CONNECTIONS);
         assert_true(p.connections <= p.parts);
     }
-    assert_int_equal(plan(GIB).part, S3_PART_USUAL);
+    assert_int_equal(plan(GIB).part, 16 * S3_MIB);
+    assert_int_equal(plan(300 * S3_MIB).part, 10 * S3_MIB);
     assert_int_equal(plan(GIB).connections, 16);
     assert_int_equal(plan(S3_OBJECT_MOST).part, S3_PART_MOST);
 }
