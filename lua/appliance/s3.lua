@@ -116,7 +116,19 @@ local function transferred(self, way, address, opts, more)
   more.version = opts.version or place.version
   more.headers = headers_for(way == "get" and "read" or "write", opts)
   for _, name in ipairs { "progress", "jobs", "part", "expected", "keep_time", "durable", "mode" } do more[name] = opts[name] end
-  return require("appliance.native.aws").transfer[way](self:spec(place, opts, more))
+  local done
+  done, err = require("appliance.native.aws").transfer[way](self:spec(place, opts, more))
+  if not done then
+    if way == "get" and err.code == 304 then return { unchanged = true, status = 304 } end
+    return nil, err
+  end
+  if way == "put" then
+    done.etag = done.etag and done.etag:match '^"?(.-)"?$'
+    return done
+  end
+  local object = require("appliance.s3.headers").object(done.headers, done.status)
+  object.size, object.total, object.verified, object.attempts = done.received, done.size, done.verified, done.attempts
+  return object
 end
 
 --- To a file, by parts in parallel; the file is there when it is whole, and not before. -> as get, without the body

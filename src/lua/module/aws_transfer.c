@@ -2,7 +2,7 @@
  * wait as tasks do. lua/appliance/s3.lua wraps it.
  *
  *   get(spec) -> { status, headers (names in lower case), size (of the object), received, body (only without `to` and `fd`), verified, checksum
- *                  ("CRC64NVME:..."), attempts, request_id } | nil, err
+ *                  ("crc64nvme:..."), attempts, request_id } | nil, err
  *   put(spec) -> { etag, version, size, parts, checksum, attempts, request_id } | nil, err
  *   settle(seconds) -> whether all uploads that were stopped are aborted by now; waits for that
  *   err: kind, code (HTTP status; errno of a file), text, name ("NoSuchKey", or why there was no answer), request_id, attempts
@@ -153,7 +153,7 @@ static void set_checksum(lua_State *L, enum aws_checksum_kind kind, const char *
 {
     if (kind == AWS_CHECKSUM_NONE || !*text)
         return;
-    lua_pushfstring(L, "%s:%s", aws_checksum_name(kind), text);
+    lua_pushfstring(L, "%s:%s", aws_checksum_header(kind) + strlen("x-amz-checksum-"), text);
     lua_setfield(L, -2, "checksum");
 }
 
