@@ -9,6 +9,8 @@ out=$PWD/build/bench
 mkdir -p "$out"
 cc -O2 -Wall -Wextra -Wshadow -o "$out/stub" bench/s3/stub.c bench/s3/stub_*.c -lssl -lcrypto -pthread
 cc -O2 -Wall -Wextra -Wshadow -static -o "$out/measure" bench/s3/measure.c
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$out/stub.key" -out "$out/stub.crt" -days 2 \
+  -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>"$out/openssl.log" || { cat "$out/openssl.log" >&2; exit 1; }
 for line in $(./dev parts | grep '='); do export "${line?}"; done
 export APPLIANCE="$PWD/build/spark-appliance" AWS_EC2_METADATA_DISABLED=true
 exec python3 -B bench/s3/compare.py "$out"

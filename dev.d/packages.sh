@@ -13,7 +13,8 @@ PACKAGES_TEST='libcmocka-dev lua-busted lua-check shellcheck:shellcheck clang:cl
 # The wheels that dev.d/parts pins are for Debian's own Python, whichever python3 comes first in PATH.
 PACKAGES_PARTS='python3 pip3:python3-pip node:nodejs npm:npm setpriv:util-linux'
 PACKAGES_DOCKER='dockerd:docker.io docker:docker.io iptables:iptables debootstrap:debootstrap'
-PACKAGES_BENCH='tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 runsvdir:runit supervisord:supervisor python3:python3 curl:curl rclone:rclone s3cmd:s3cmd'
+PACKAGES_BENCH='tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 runsvdir:runit supervisord:supervisor python3:python3
+  curl:curl openssl:openssl rclone:rclone s3cmd:s3cmd'
 
 package_missing() {
   case $1 in

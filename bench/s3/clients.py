@@ -1,6 +1,6 @@
 """How each client of S3 is told to do each thing: the words of its command for
 cat KEY (to stdout), null KEY (read and thrown away), get KEY PATH, put PATH KEY, pipe KEY (from stdin), many DIRECTORY (all of small/).
-A method that gives None: this client can't. Options are those its manual recommends for the case, not its bare defaults, where these
+Options are those its manual recommends for the case, not its bare defaults, where these
 are known to be slow."""
 import os
 import shutil
@@ -10,7 +10,8 @@ BUCKET = "bench"
 
 
 class Client:
-    imds = False  # finds a role's keys at the endpoint that AWS_EC2_METADATA_SERVICE_ENDPOINT names
+    imds = False   # finds a role's keys at the endpoint that AWS_EC2_METADATA_SERVICE_ENDPOINT names
+    pipes = True   # uploads what has no length yet
 
     def __init__(self, name, program, why_missing="not installed"):
         self.name, self.program, self.why_missing = name, program, why_missing
@@ -18,17 +19,11 @@ class Client:
     def missing(self):
         return None if self.program and shutil.which(self.program) else self.why_missing
 
-    def environment(self, endpoint, folder):
+    def environment(self, endpoint, folder, ca_file):
         return {}
 
     def null(self, endpoint, key):
         return self.cat(endpoint, key)
-
-    def pipe(self, endpoint, key):
-        return None
-
-    def many(self, endpoint, folder):
-        return None
 
 
 class Ours(Client):
@@ -52,12 +47,13 @@ class Ours(Client):
 
 class Curl(Client):
     """One stream, the caller's own addresses; keys from a file, as argv is everybody's to read."""
+    pipes = False
 
-    def environment(self, endpoint, folder):
+    def environment(self, endpoint, folder, ca_file):
         self.config = f"{folder}/curl"
         with open(self.config, "w") as file:
             file.write('aws-sigv4 = "aws:amz:us-east-1:s3"\nuser = "AKIABENCH:bench"\nheader = "x-amz-content-sha256: UNSIGNED-PAYLOAD"\n'
-                       'noproxy = "*"\nsilent\nfail\n')
+                       'noproxy = "*"\nsilent\nfail\n' + (f'cacert = "{ca_file}"\n' if ca_file else ""))
         return {}
 
     def words(self, *more):
@@ -102,10 +98,12 @@ class S5cmd(Client):
 class Rclone(Client):
     imds = True
 
-    def environment(self, endpoint, folder):
+    def environment(self, endpoint, folder, ca_file):
         return {"RCLONE_CONFIG": f"{folder}/no-rclone.conf", "RCLONE_S3_PROVIDER": "Minio", "RCLONE_S3_ENV_AUTH": "true",
                 "RCLONE_S3_ENDPOINT": endpoint, "RCLONE_S3_REGION": "us-east-1", "RCLONE_S3_FORCE_PATH_STYLE": "true",
-                "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_CONTIMEOUT": "5s"}
+                "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_CONTIMEOUT": "5s",
+                "AWS_CA_BUNDLE": None, # its SDK ends with an error where this is set
+                "RCLONE_CA_CERT": ca_file}
 
     def cat(self, endpoint, key):
         return [self.program, "-q", "cat", f":s3:{BUCKET}/{key}"]
@@ -124,12 +122,12 @@ class Rclone(Client):
 
 
 class S3cmd(Client):
-    def environment(self, endpoint, folder):
+    def environment(self, endpoint, folder, ca_file):
         self.config = f"{folder}/s3cfg"
         host = endpoint.split("//")[1]
         with open(self.config, "w") as file:
-            file.write(f"[default]\naccess_key = AKIABENCH\nsecret_key = bench\nhost_base = {host}\nhost_bucket = {host}\nuse_https = False\n"
-                       "bucket_location = us-east-1\n")
+            file.write(f"[default]\naccess_key = AKIABENCH\nsecret_key = bench\nhost_base = {host}\nhost_bucket = {host}\nuse_https = {bool(ca_file)}\n"
+                       "bucket_location = us-east-1\n" + (f"ca_certs_file = {ca_file}\n" if ca_file else ""))
         return {}
 
     def words(self, *more):
@@ -196,7 +194,7 @@ class Driver(Client):
         return self.words(endpoint, "put", key, path)
 
     def pipe(self, endpoint, key):
-        return self.words(endpoint, "pipe", key) if self.pipes else None
+        return self.words(endpoint, "pipe", key)
 
     def many(self, endpoint, folder):
         return self.words(endpoint, "many", "small/", folder)

@@ -5,7 +5,7 @@ import sys
 
 from awscrt.auth import AwsCredentialsProvider
 from awscrt.http import HttpHeaders, HttpRequest
-from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
+from awscrt.io import ClientBootstrap, ClientTlsContext, DefaultHostResolver, EventLoopGroup, TlsContextOptions
 from awscrt.s3 import S3Client, S3RequestTlsMode, S3RequestType
 
 endpoint, what, bucket, key = sys.argv[1:5]
@@ -14,7 +14,12 @@ host = endpoint.split("//")[1]
 group = EventLoopGroup()
 bootstrap = ClientBootstrap(group, DefaultHostResolver(group))
 provider = AwsCredentialsProvider.new_static(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-client = S3Client(bootstrap=bootstrap, region="us-east-1", credential_provider=provider, tls_mode=S3RequestTlsMode.DISABLED)
+tls, mode = None, S3RequestTlsMode.DISABLED
+if endpoint.startswith("https"):
+    options = TlsContextOptions()
+    options.override_default_trust_store_from_path(None, os.environ["AWS_CA_BUNDLE"])
+    tls, mode = ClientTlsContext(options).new_connection_options(), S3RequestTlsMode.ENABLED
+client = S3Client(bootstrap=bootstrap, region="us-east-1", credential_provider=provider, tls_mode=mode, tls_connection_options=tls)
 
 
 def request(key, recv=None, send=None, on_body=None):

@@ -45,7 +45,7 @@ describe("moto that checks signatures", function()
     assert.same("InvalidAccessKeyId", refused_with(moto, { AWS_ACCESS_KEY_ID = "AKIAEXAMPLE" }))
   end)
 
-  it("knows each checksum as boto3 does, and refuses a wrong one", function()
+  it("knows each checksum as boto3 does", function()
     assert.same("well", parts.boto(moto, [[
 s3.create_bucket(Bucket="sums")
 for name in ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"):
@@ -78,5 +78,19 @@ describe("s3rver", function()
   -- It parses a signature of version 4 and doesn't compute it: only moto proves that ours is right.
   it("refuses keys it doesn't know", function()
     assert.same("InvalidAccessKeyId", refused_with(s3rver, { AWS_ACCESS_KEY_ID = "AKIAEXAMPLE" }))
+  end)
+end)
+
+describe("The fake metadata service", function()
+  it("gives boto3 the keys of a role, and tells what it was asked", function()
+    local imds <close> = parts.fake_imds { role = "node" }
+    assert.same("ASIA True", parts.boto(imds, [[
+import urllib.request
+provider = botocore.session.get_session().get_component("credential_provider").get_provider("iam-role")
+keys = provider.load()
+open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+counts = json.load(open_(os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] + "/test/counts"))
+print(keys.access_key[:4], counts["token"] >= 1 and counts["document"] >= 1)
+]], {}, { AWS_DEFAULT_REGION = "us-east-1" }))
   end)
 end)
