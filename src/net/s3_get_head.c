@@ -60,7 +60,8 @@ static bool take_headers(struct s3_getting *g, const struct aws_request *request
 static void on_part_known(struct aws_request *request)
 {
     struct s3_getting *g = request->spec->owner;
-    if (request->ok && request->fetch.status == 206)
+    bool of_part = request->fetch.status == 206 || headers_find(&request->fetch.headers, "x-amz-mp-parts-count");
+    if (request->ok && of_part)
         g->upload_part = request->fetch.length;
     g->asking_part = false;
     s3_getting_soon(g);
@@ -89,12 +90,21 @@ void s3_getting_ask_part(struct s3_getting *g)
                      aws_request_start(&g->ask_part, g->client, &g->ask_part_spec, on_part_known, NULL);
 }
 
+/* Some servers keep what was made of parts without saying so (S3 has "-N" behind it, and a type): of such an object it could be either. */
+static bool is_clear(const struct headers *headers, const char *said)
+{
+    const char *etag = headers_find(headers, "ETag"), *type = headers_find(headers, "x-amz-checksum-type");
+    if (strchr(said, '-'))
+        return true;
+    return type ? strcmp(type, "FULL_OBJECT") == 0 : !etag || !strchr(etag, '-');
+}
+
 static bool take_checksum(struct s3_getting *g, const struct aws_request *request, struct err *err)
 {
     bool whole = g->start == 0 && g->spec->end == 0 && g->spec->last == 0 && g->get->size >= 0;
     for (enum aws_checksum_kind kind = AWS_CHECKSUM_NONE + 1; whole && !g->spec->unchecked && kind < AWS_CHECKSUM_MD5; kind++) {
         const char *said = headers_find(&request->fetch.headers, aws_checksum_header(kind));
-        if (!said || strlen(said) >= sizeof g->said)
+        if (!said || strlen(said) >= sizeof g->said || !is_clear(&request->fetch.headers, said))
             continue;
         snprintf(g->said, sizeof g->said, "%s", said);
         return s3_sums_start(&g->sums, kind, g->get->size, err);

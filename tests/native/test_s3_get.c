@@ -534,6 +534,62 @@ static void holds_what_came_in_parts_against_the_checksum_of_the_whole(void **un
     assert_int_equal(get.verified, AWS_CHECKSUM_NONE);
 }
 
+/* What S3 says of the pattern when it was uploaded in parts of 5 MiB. */
+static const char *checksum_of_parts(void)
+{
+    enum { PART = 5 * 1024 * 1024 };
+    static char text[AWS_CHECKSUM_TEXT_SIZE];
+    char *data = pattern(LARGE);
+    struct aws_checksum all;
+    unsigned char raw[AWS_CHECKSUM_RAW_SIZE];
+    assert_true(aws_checksum_start(&all, AWS_CHECKSUM_CRC32, NULL));
+    for (size_t at = 0; at < LARGE; at += PART) {
+        struct aws_checksum one;
+        assert_true(aws_checksum_start(&one, AWS_CHECKSUM_CRC32, NULL));
+        aws_checksum_add(&one, data + at, LARGE - at < PART ? LARGE - at : PART);
+        size_t length = aws_checksum_finish(&one, raw);
+        aws_checksum_add(&all, raw, length);
+    }
+    size_t length = aws_checksum_finish(&all, raw);
+    aws_checksum_text(raw, length, 2, text);
+    free(data);
+    return text;
+}
+
+/* The server's word for the length of the first part: as long as its body. */
+static void part_is(size_t length)
+{
+    char *text = malloc(length + 200);
+    int head = sprintf(text, "[{\"on\": \"HEAD /bucket/key\", \"status\": 206, \"body\": \"");
+    memset(text + head, 'x', length);
+    strcpy(text + head + length, "\"}]");
+    steps(text);
+    free(text);
+}
+
+static void holds_what_came_against_the_checksum_of_its_parts(void **unused)
+{
+    (void)unused;
+    const char *said = checksum_of_parts();
+    place_with("bucket/key", LARGE, "x-amz-checksum-crc32", said);
+    get_spec.to = S3_TO_FILE;
+    get_spec.path = scratch_path(folder, "file");
+    part_is(5 * 1024 * 1024);
+    run_get();
+    assert_got(LARGE);
+    assert_int_equal(get.verified, AWS_CHECKSUM_CRC32);
+    assert_string_equal(get.checksum, said);
+    /* Without the length it says nothing, and a wrong one says something else. */
+    steps("[{\"on\": \"HEAD /bucket/key\", \"status\": 403, \"code\": \"AccessDenied\"}]");
+    run_get();
+    assert_got(LARGE);
+    assert_int_equal(get.verified, AWS_CHECKSUM_NONE);
+    part_is(5 * 1024 * 1024);
+    place_with("bucket/key", LARGE, "x-amz-checksum-crc32", "AAAAAA==-2");
+    run_get();
+    assert_get_failed(ERR_PROTOCOL, "twice", "AAAAAA==-2", NULL);
+}
+
 static void fetches_damaged_bytes_a_second_time(void **unused)
 {
     (void)unused;
@@ -643,6 +699,7 @@ int main(void)
         TRANSFER(tells_an_object_that_was_replaced_in_between),
         TRANSFER(refuses_another_range_than_it_asked_for),
         TRANSFER(holds_what_came_in_parts_against_the_checksum_of_the_whole),
+        TRANSFER(holds_what_came_against_the_checksum_of_its_parts),
         TRANSFER(fetches_damaged_bytes_a_second_time),
         TRANSFER(tells_bytes_that_stay_damaged),
         TRANSFER(tells_a_small_object_that_is_damaged),

@@ -37,7 +37,7 @@ Told by requests below /-/, which are not signed:
     "bad-checksum": 1  as it should be, with another checksum
   GET /-/log     what came since the last reset: [{"method", "path", "query", "headers", "body" (sha256), "length", "key", "region",
                  "payload" (x-amz-content-sha256), "framed", "status"}]
-  GET /-/object/BUCKET/KEY    the bytes as they lie there; PUT puts them
+  GET /-/object/BUCKET/KEY    the bytes as they lie there; PUT puts them, with the x-amz-checksum-... that come along, right or wrong
   DELETE /-/     everything as at the start;  PUT /-/quit: the end
 """
 import base64
@@ -755,7 +755,8 @@ def control(request):
         bucket, _, key = name[len("object/"):].partition("/")
         if request.method == "PUT":
             request.bucket, request.key = bucket, key
-            Store(request, None).store(request.wire, None)
+            given = {n: v for n, v in request.headers.items() if n.startswith("x-amz-checksum-")}
+            Store(request, None).store(request.wire, given)
             return Answer(200)
         o = world.objects.get((bucket, key))
         return Answer(200, o["body"]) if o else Answer(404)

@@ -72,9 +72,13 @@ static inline bool is_pattern(const char *data, size_t length, int64_t first)
     return true;
 }
 
-/* An object of that length in the server, as another client would have put it there. */
-static inline void place(const char *where, size_t length)
+/* An object of that length in the server, as another client would have put it there, with a checksum header or NULL. */
+static inline void place_with(const char *where, size_t length, const char *header, const char *value)
 {
+    struct headers sums;
+    headers_init(&sums, 1024);
+    if (header)
+        assert_true(headers_add_text(&sums, header, value, NULL));
     struct http_fetch fetch = {0};
     struct http_spec http = HTTP_SPEC_DEFAULT;
     char url[512];
@@ -83,13 +87,20 @@ static inline void place(const char *where, size_t length)
     http.method = "PUT";
     http.url = url;
     http.no_proxy = true;
+    http.headers = &sums;
     http.body = (struct http_body){.kind = HTTP_FROM_MEMORY, .data = data, .length = (int64_t)length};
     told = 0;
     assert_true(http_fetch_start(&fetch, loop, &http, on_told, NULL));
     TURN_UNTIL(loop, told);
     assert_int_equal(fetch.status, 200);
     http_fetch_stop(&fetch);
+    headers_free(&sums);
     free(data);
+}
+
+static inline void place(const char *where, size_t length)
+{
+    place_with(where, length, NULL, NULL);
 }
 
 /* That the object in the server has these bytes. */
