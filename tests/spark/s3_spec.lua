@@ -128,6 +128,11 @@ describe("s3:// in Spark", function()
       assert.not_matches("AKIA", rendered)
     end)
 
+    it("has asked the metadata service for its keys once, for all of them", function()
+      local answer = assert(http.request { host = "127.0.0.1", port = imds.port, method = "GET", path = "/test/counts", timeout = 5 })
+      assert.equal(1, json.decode(answer.body).document)
+    end)
+
     it("writes event logs there", function()
       local events = boto(moto, [[print(s3.list_objects_v2(Bucket="data", Prefix="events/").get("Contents"))]])
       assert.matches("app%-%d+%-%d+", events)
