@@ -139,6 +139,23 @@ describe("s3:// in Spark", function()
     end)
   end)
 
+  it("reaches a driver that the worker starts", function()
+    -- A job in Python may not be sent there, but a program of Spark's own that runs it may (docs/spark-standalone.md of Spark).
+    local core
+    for _, name in ipairs(file.list(os.getenv "SPARK_HOME" .. "/jars")) do
+      if name:find "^spark%-core_" then core = os.getenv "SPARK_HOME" .. "/jars/" .. name end
+    end
+    local code, output = node:client("spark-submit", "--deploy-mode", "cluster", "--conf", "spark.standalone.submit.waitAppCompletion=true",
+      "--conf", "spark.driver.memory=512m", "--driver-java-options", NO_METADATA, "--class", "org.apache.spark.deploy.SparkSubmit", core,
+      "--master", "spark://127.0.0.1:" .. node.port, "--conf", "spark.driver.memory=512m", "--conf", "spark.cores.max=1",
+      "--conf", "spark.executor.memory=512m", "--conf", "spark.executor.extraJavaOptions=" .. NO_METADATA, assert(file.real(JOB)),
+      "look", "data", "lines.txt")
+    assert.equal(0, code, output)
+    local driver = output:match "submitted as (driver%-[%w-]+)" or ""
+    local said = file.read(("%s/work/%s/stderr"):format(node.directory, driver)) or output
+    assert(output:find("is FINISHED", 1, true), said)
+  end)
+
   it("goes on while the metadata service is gone for longer than its keys are good", function()
     local LIFE <const> = 8
     tell_imds(imds, { lifetime = LIFE })

@@ -1,5 +1,6 @@
 # A job for tests/spark/s3_spec.lua: what people do with s3:// in Spark, and what of it can be seen. Prints one line of JSON, "seen {...}".
 #   s3_job.py use BUCKET SCHEME...        read, write, list, append, overwrite, rename, upload
+#   s3_job.py look BUCKET NAME            the driver alone: fails unless that is what in/ holds
 #   s3_job.py last BUCKET SECONDS         reads and writes until a flag object appears, and SECONDS more
 import json
 import os
@@ -65,6 +66,9 @@ if what == "use":
     found = {scheme: use(scheme) for scheme in sys.argv[3:]}
     found["executor"] = sc.parallelize([1], 1).map(executor_environment).first()
     found["driver"] = executor_environment(1)
+elif what == "look":
+    found = {"names": names(f"s3://{bucket}/in")}
+    assert found["names"] == sys.argv[3:]
 else:
     flag, root = f"s3://{bucket}/flag", f"s3://{bucket}/lasting"
     files, rounds, until = file_system(root), 0, None
