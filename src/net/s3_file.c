@@ -162,6 +162,7 @@ bool s3_file_land(struct s3_file *file, struct loop *loop, int64_t changed_wall_
         return err_set(err, ERR_SYSTEM, "%s: no memory", file->path);
     *job = (struct sync_job){.fd = sys.fcntl(file->fd, F_DUPFD_CLOEXEC, 3)};
     file->landed = landed;
+    file->sync = NULL;
     if (job->fd >= 0)
         file->sync = offload_start(loop, job, sync_work, sync_finish, sync_drop, file, err);
     else

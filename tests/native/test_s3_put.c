@@ -311,8 +311,7 @@ static void tries_each_step_again(void **unused)
         "[{\"on\": \"PUT /bucket/key?partNumber=2\", \"status\": 500, \"code\": \"InternalError\", \"times\": 2}]",
         "[{\"on\": \"PUT /bucket/key?partNumber=1\", \"unread\": 1, \"how\": \"reset\"}]",
         "[{\"on\": \"POST /bucket/key?uploadId\", \"status\": 503, \"code\": \"SlowDown\"}]",
-        "[{\"on\": \"POST /bucket/key?uploadId\", \"status\": 200, \"code\": \"InternalError\", \"message\": \"We encountered an internal "
-        "error.\"}]",
+        "[{\"on\": \"POST /bucket/key?uploadId\", \"status\": 200, \"code\": \"InternalError\", \"message\": \"An internal error.\"}]",
     };
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         large_file();
