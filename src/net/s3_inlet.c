@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,6 +46,7 @@ bool s3_inlet_open(struct s3_inlet *inlet, struct loop *loop, int fd, void (*rea
         inlet->fd = sys.fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (inlet->fd < 0)
         return err_errno(err, "descriptor %d", fd);
+    inlet->named = S_ISFIFO(status.st_mode);
     if (S_ISFIFO(status.st_mode))
         fcntl(inlet->fd, F_SETPIPE_SZ, PIPE_LENGTH); /* fewer turns for each MiB; a user who has too many such pipes gets none */
     inlet->open = true;
@@ -69,12 +71,23 @@ void s3_inlet_rest(struct s3_inlet *inlet)
     timer_stop(&inlet->soon);
 }
 
+/* The kernel says so only when there were writers since it was opened. */
+static bool has_hung_up(int fd)
+{
+    struct pollfd ask = {.fd = fd, .events = POLLIN};
+    return poll(&ask, 1, 0) != 0;
+}
+
 ssize_t s3_inlet_read(struct s3_inlet *inlet, char *room, size_t size, struct err *err)
 {
     ssize_t count;
     do
         count = inlet->socket ? recv(inlet->fd, room, size, MSG_DONTWAIT) : sys.read(inlet->fd, room, size);
     while (count < 0 && errno == EINTR);
+    if (count > 0)
+        inlet->named = false; /* somebody writes: from now on the end is the end */
+    if (count == 0 && inlet->named && !has_hung_up(inlet->fd))
+        return S3_INLET_EMPTY;
     if (count >= 0)
         return count;
     if (errno == EAGAIN)

@@ -63,6 +63,7 @@ struct s3_inlet { /* zeroed: closed */
     bool open, socket;
     bool always; /* it can be read at any time */
     bool once;   /* its description is shared and waits: one read for each time that it is ready */
+    bool named;  /* a pipe that nobody may have opened for writing yet, which reads like one whose writers are gone */
     void (*ready)(struct s3_inlet *);
 };
 enum { S3_INLET_EMPTY = -1, S3_INLET_BROKEN = -2 };

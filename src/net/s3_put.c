@@ -250,7 +250,11 @@ static void begin_pipe(struct s3_putting *p)
 
 static void another_round(struct timer *timer)
 {
-    begin((struct s3_putting *)(void *)((char *)timer - offsetof(struct s3_putting, soon)));
+    struct s3_putting *p = (struct s3_putting *)(void *)((char *)timer - offsetof(struct s3_putting, soon));
+    if (p->spec->from == S3_FROM_PIPE) /* all of it is in memory, or there were no other round */
+        s3_put_in_one_piece(p);
+    else
+        begin(p);
 }
 
 /* What has failed leaves nothing behind; then its owner is told, or another round begins. */

@@ -278,6 +278,29 @@ static void puts_what_comes_from_a_socket_or_a_device(void **unused)
     assert_stored("bucket/key", 0);
 }
 
+static void waits_for_who_writes_to_a_named_pipe(void **unused)
+{
+    (void)unused;
+    const char *path = scratch_path(folder, "fifo");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    put_spec.from = S3_FROM_PIPE;
+    put_spec.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(put_spec.fd >= 0);
+    start_put();
+    int64_t begun = clock_ns();
+    TURN_UNTIL(loop, ended || clock_ns() - begun > NS_PER_S / 10);
+    assert_int_equal(ended, 0);
+    int writer = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(writer >= 0);
+    char *data = pattern(1000);
+    assert_int_equal(write(writer, data, 1000), 1000);
+    free(data);
+    close(writer);
+    TURN_UNTIL(loop, ended);
+    assert_put();
+    assert_stored("bucket/key", 1000);
+}
+
 static void holds_no_more_than_its_memory_of_a_pipe(void **unused)
 {
     (void)unused;
@@ -474,6 +497,19 @@ static void uploads_all_of_it_again_when_somebody_else_was_at_it(void **unused)
     assert_put();
 }
 
+/* A pipe that brought less than was expected is in memory as a whole, however many parts a file of its length would have. */
+static void puts_a_pipe_again_when_somebody_else_was_at_it(void **unused)
+{
+    (void)unused;
+    put_spec.part = PART;
+    put_spec.expected = INT64_C(100) << 30;
+    put_spec.request.flags |= AWS_CHECKSUM_OFF;
+    steps("[{\"on\": \"PUT /bucket/key\", \"status\": 409, \"code\": \"ConditionalRequestConflict\", \"times\": 1}]");
+    put_pipe(LARGE);
+    assert_put();
+    assert_stored("bucket/key", LARGE);
+}
+
 static void knows_its_object_when_the_answer_was_lost(void **unused)
 {
     (void)unused;
@@ -552,6 +588,7 @@ int main(void)
         PUT(needs_no_checksums_where_the_server_has_none),
         PUT(puts_what_comes_from_a_pipe),
         PUT(puts_what_comes_from_a_socket_or_a_device),
+        PUT(waits_for_who_writes_to_a_named_pipe),
         PUT(holds_no_more_than_its_memory_of_a_pipe),
         PUT(tries_each_step_again),
         PUT(aborts_what_fails),
@@ -562,6 +599,7 @@ int main(void)
         PUT(may_be_stopped_at_any_time),
         PUT(obeys_conditions),
         PUT(uploads_all_of_it_again_when_somebody_else_was_at_it),
+        PUT(puts_a_pipe_again_when_somebody_else_was_at_it),
         PUT(knows_its_object_when_the_answer_was_lost),
         PUT(completes_without_the_checksum_where_that_is_refused),
         PUT(tells_a_file_that_changes_while_it_is_read),
