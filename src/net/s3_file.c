@@ -1,3 +1,4 @@
+#include "appliance/clock.h"
 #include "appliance/offload.h"
 #include "appliance/sys.h"
 #include "s3_inner.h"
@@ -20,26 +21,51 @@ static char *target_of(const char *path)
     return real ? real : strdup(path);
 }
 
+/* Of a process that ended without a word: an hour is more than any transfer waits. */
+static bool is_left_over(const char *path)
+{
+    enum { LONG_S = 3600 };
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISREG(status.st_mode) && clock_wall_ms() / 1000 - status.st_mtim.tv_sec > LONG_S;
+}
+
+/* A pid alone is no name: containers that share a directory have the same few, and would write to each other's files. */
+static bool create_temp(struct s3_file *file, mode_t mode, struct err *err)
+{
+    enum { AT_MOST = 1000 };
+    for (unsigned i = 0; i < AT_MOST; i++) {
+        if (asprintf(&file->temp, "%s.%d.%u.part", file->path, (int)getpid(), i) < 0) {
+            file->temp = NULL;
+            return err_set(err, ERR_SYSTEM, "%s: no memory", file->path);
+        }
+        file->fd = sys.open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (file->fd < 0 && errno == EEXIST && is_left_over(file->temp)) {
+            sys.unlink(file->temp);
+            file->fd = sys.open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        }
+        if (file->fd >= 0)
+            return true;
+        bool taken = errno == EEXIST;
+        if (!taken)
+            err_errno(err, "create %s", file->temp);
+        free(file->temp);
+        file->temp = NULL;
+        if (!taken)
+            return false;
+    }
+    return err_set(err, ERR_CONFLICT, "%s: %d others are on their way to this place: remove what is left of them (%s.*.part)", file->path,
+                   AT_MOST, file->path);
+}
+
 bool s3_file_open(struct s3_file *file, const char *path, mode_t mode, struct err *err)
 {
-    static unsigned count;
     struct stat status;
     *file = (struct s3_file){.fd = -1};
     if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
         return err_set(err, ERR_CONFLICT, "%s: is a directory: name the file in it", path);
     file->path = target_of(path);
-    if (!file->path || asprintf(&file->temp, "%s.%d.%u.part", file->path, (int)getpid(), count++) < 0) {
-        file->temp = NULL;
-        s3_file_drop(file);
-        return err_set(err, ERR_SYSTEM, "%s: no memory", path);
-    }
-    sys.unlink(file->temp); /* of an earlier process with our pid */
-    file->fd = sys.open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (file->fd >= 0)
+    if (file->path ? create_temp(file, mode, err) : err_set(err, ERR_SYSTEM, "%s: no memory", path))
         return true;
-    err_errno(err, "create %s", file->temp);
-    free(file->temp);
-    file->temp = NULL;
     s3_file_drop(file);
     return false;
 }
