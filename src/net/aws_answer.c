@@ -24,7 +24,7 @@ static bool is_whole(const struct http_fetch *fetch)
     if (fetch->status == 200)
         return true;
     return fetch->status == 206 && range && sscanf(range, "bytes %" SCNd64 "-%" SCNd64 "/%" SCNd64, &first, &last, &all) == 3 &&
-           first == 0 && last == all - 1;
+           first == 0 && last >= 0 && all > 0 && last == all - 1;
 }
 
 /* Which checksum came, the best first. Those of parts ("...-7") say nothing about the whole. */

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+/* An exbibyte, far above what S3 and those like it hold: so sums of offsets never overflow. */
+#define SIZE_MOST (INT64_C(1) << 60)
+
 bool s3_content_range(const char *text, int64_t *first, int64_t *size)
 {
     int64_t last;
@@ -34,6 +37,8 @@ static bool take_size(struct s3_getting *g, const struct aws_request *request, s
     } else if (spec->start > 0 || spec->end > 0 || spec->last > 0) {
         return err_set(err, ERR_PROTOCOL, "%s: a range was asked for, and all of it came: this server knows no ranges", g->subject);
     }
+    if (get->size > SIZE_MOST)
+        return err_set(err, ERR_PROTOCOL, "%s: the server says that it has %" PRId64 " bytes, which no object has", g->subject, get->size);
     g->end = get->size < 0 ? INT64_MAX : spec->end && spec->end < get->size ? spec->end : get->size;
     if (get->size < 0 && request->fetch.status == 206 && request->fetch.length >= 0)
         g->end = g->start + request->fetch.length;
@@ -50,7 +55,8 @@ static bool take_headers(struct s3_getting *g, const struct aws_request *request
         if (!headers_add_text(&g->get->headers, name, value, err))
             return false;
     const char *etag = headers_find(headers, "ETag");
-    if (etag && strlen(etag) < sizeof g->etag)
+    bool weak = etag && strncmp(etag, "W/", 2) == 0; /* which no If-Match ever fits (RFC 9110, 13.1.1) */
+    if (etag && !weak && strlen(etag) < sizeof g->etag)
         snprintf(g->etag, sizeof g->etag, "%s", etag);
     g->get->status = request->fetch.status;
     snprintf(g->get->request_id, sizeof g->get->request_id, "%s", request->request_id);
@@ -177,8 +183,7 @@ bool s3_getting_begin(struct s3_getting *g, const struct aws_request *request)
     if (!take_size(g, request, &err) || !take_headers(g, request, &err) || !take_checksum(g, request, &err) || !open_target(g, &err))
         return s3_getting_fail(g, &err);
     bool in_order = g->to == S3_TO_DESCRIPTOR;
-    bool pinned = *g->etag || g->spec->version.length;
-    int connections = pinned && g->end != INT64_MAX ? connections_of(g) : 1;
+    int connections = s3_getting_is_pinned(g) && g->end != INT64_MAX ? connections_of(g) : 1;
     int64_t part = in_order ? S3_ORDERED_PART : (g->spec->part + S3_MIB - 1) / S3_MIB * S3_MIB;
     s3_spans_start(&g->spans, g->start, g->end, part, connections);
     if (in_order && g->spans.lead_end < g->end) /* what comes later has no place in memory before what comes first */

@@ -57,6 +57,11 @@ struct s3_getting {
 /* Nothing more is taken from now on; the rest follows from the loop. Always false. */
 bool s3_getting_fail(struct s3_getting *, const struct err *);
 void s3_getting_soon(struct s3_getting *);
+/* Whether further requests can be held to the very object that the first answer was about, by its ETag or version. */
+static inline bool s3_getting_is_pinned(const struct s3_getting *g)
+{
+    return *g->etag || g->spec->version.length;
+}
 bool s3_getting_store(struct s3_getting *, int64_t at, const char *data, size_t length);
 
 /* --- s3_get_head.c: the first answer is there, and nothing of its body is taken. False: it failed --- */

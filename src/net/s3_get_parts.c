@@ -116,8 +116,9 @@ static bool on_again(struct aws_request *request)
 {
     struct s3_fetcher *f = request->spec->owner;
     struct err err;
-    if (f->get->failed || !f->get->begun || f->at >= end_of(f) || end_of(f) == INT64_MAX)
-        return false; /* it came whole, and is refused all the same; or nobody can tell what is missing */
+    const struct s3_getting *g = f->get;
+    if (g->failed || !g->begun || f->at >= end_of(f) || end_of(f) == INT64_MAX || !s3_getting_is_pinned(g))
+        return false; /* it came whole, and is refused all the same; or nobody can tell what is missing, or whether it is of the same object */
     return ask_for_range(f, &err) || s3_getting_fail(f->get, &err);
 }
 
@@ -143,7 +144,7 @@ static bool fail_as(struct s3_fetcher *f)
 static bool is_worth_another(const struct s3_fetcher *f)
 {
     const struct aws_request *r = &f->request;
-    if (!f->get->begun || end_of(f) == INT64_MAX)
+    if (!f->get->begun || end_of(f) == INT64_MAX || !s3_getting_is_pinned(f->get))
         return false; /* the engine has tried already */
     if (r->ok)
         return true; /* it was shorter than announced */

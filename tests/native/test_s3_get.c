@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum { LARGE = 9 * 1024 * 1024 + 1234 }; /* parts of 2 MiB: the lead and four others */
 
@@ -210,6 +211,30 @@ static void syncs_a_file_that_must_be_durable_on_another_thread(void **unused)
     run_get();
     assert_got(100000);
     assert_file(get_spec.path, 100000);
+}
+
+/* Containers that share a directory have the same few pids. */
+static void leaves_alone_what_another_process_of_the_same_pid_writes(void **unused)
+{
+    (void)unused;
+    char theirs[2][600];
+    place("bucket/key", 10240);
+    get_spec.to = S3_TO_FILE;
+    get_spec.path = scratch_path(folder, "file");
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(theirs[i], sizeof theirs[i], "%s.%d.%u.part", get_spec.path, (int)getpid(), i);
+        int fd = open(theirs[i], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        struct timespec old = {.tv_sec = time(NULL) - 7200};
+        if (i == 1) /* of a process that is gone */
+            assert_int_equal(futimens(fd, (struct timespec[2]){old, old}), 0);
+        close(fd);
+    }
+    run_get();
+    assert_got(10240);
+    assert_file(get_spec.path, 10240);
+    assert_int_equal(access(theirs[0], F_OK), 0);
+    assert_int_equal(access(theirs[1], F_OK), -1);
 }
 
 static void leaves_nothing_when_stopped(void **unused)
@@ -497,6 +522,33 @@ static void refuses_another_range_than_it_asked_for(void **unused)
     assert_get_failed(ERR_PROTOCOL, "s3://bucket/key", "range", NULL);
 }
 
+static void refuses_a_size_that_no_object_has(void **unused)
+{
+    (void)unused;
+    place("bucket/key", 10);
+    steps("[{\"on\": \"GET /bucket/key\", \"status\": 206, \"body\": \"wrong\", \"headers\": "
+          "{\"ETag\": \"\\\"e\\\"\", \"Content-Range\": \"bytes 0-4/9223372036854775000\", \"x-amz-checksum-crc32\": \"AAAAAA==\"}}]");
+    get_spec.to = S3_TO_FILE;
+    get_spec.path = scratch_path(folder, "file");
+    run_get();
+    assert_get_failed(ERR_PROTOCOL, "s3://bucket/key", "9223372036854775000", NULL);
+    assert_int_equal(entries_in(folder), 0);
+}
+
+/* Without an ETag nobody can tell whether the rest is of the same object. */
+static void puts_no_two_objects_together(void **unused)
+{
+    (void)unused;
+    place("bucket/key", 20);
+    steps("[{\"on\": \"GET /bucket/key\", \"status\": 200, \"body\": \"xxxxxxxxxxxxxxxxxxxx\", \"cut\": 10}]");
+    run_get();
+    assert_false(get.ok);
+    steps("[{\"on\": \"GET /bucket/key\", \"status\": 200, \"body\": \"xxxxxxxxxxxxxxxxxxxx\", \"cut\": 10, "
+          "\"headers\": {\"ETag\": \"W/\\\"weak\\\"\"}}]");
+    run_get();
+    assert_false(get.ok);
+}
+
 /* --- checksums --- */
 
 static void upload_with(enum aws_checksum_kind kind, size_t length)
@@ -683,6 +735,7 @@ int main(void)
         TRANSFER(asks_for_a_version),
         TRANSFER(replaces_a_file_when_the_new_one_is_whole),
         TRANSFER(syncs_a_file_that_must_be_durable_on_another_thread),
+        TRANSFER(leaves_alone_what_another_process_of_the_same_pid_writes),
         TRANSFER(leaves_nothing_when_stopped),
         TRANSFER(follows_a_link_and_refuses_a_directory),
         TRANSFER(tells_the_path_that_can_not_be_written),
@@ -698,6 +751,8 @@ int main(void)
         TRANSFER(tries_again_after_errors_of_the_server),
         TRANSFER(tells_an_object_that_was_replaced_in_between),
         TRANSFER(refuses_another_range_than_it_asked_for),
+        TRANSFER(refuses_a_size_that_no_object_has),
+        TRANSFER(puts_no_two_objects_together),
         TRANSFER(holds_what_came_in_parts_against_the_checksum_of_the_whole),
         TRANSFER(holds_what_came_against_the_checksum_of_its_parts),
         TRANSFER(fetches_damaged_bytes_a_second_time),

@@ -217,7 +217,7 @@ static void read_range(lua_State *L, struct got *op)
     }
     if (header && !spec->last) {
         spec->start = first;
-        spec->end = last >= 0 ? last + 1 : 0;
+        spec->end = last < 0 ? 0 : last < INT64_MAX ? last + 1 : INT64_MAX;
     }
     headers_remove(&op->given.headers, "Range");
     if (lua_getfield(L, SPEC, "range") == LUA_TTABLE) {
