@@ -20,8 +20,8 @@ struct aws_client {
     int calls;       /* under way */
     int64_t skew_ms; /* AWS's time less ours */
     struct sigv4_keys keys;
-    char region[AWS_REGION_SIZE]; /* of this machine, as the store found it */
-    bool region_asked;            /* then "" above is for good */
+    char region[AWS_REGION_SIZE];    /* of this machine, as the store found it */
+    int64_t region_doubted_until_ns; /* nobody could say: until then "" above stands, and S3 is asked in us-east-1 */
     struct {
         char bucket[S3_BUCKET_LIMIT + 1], region[AWS_REGION_SIZE];
     } buckets[AWS_BUCKETS]; /* the oldest makes room */

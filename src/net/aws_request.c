@@ -8,6 +8,8 @@
 
 #define OWNER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
+#define DOUBT_NS (INT64_C(300) * NS_PER_S) /* not every request is to wait for a metadata service that is silent */
+
 static const char US[] = "us-east-1"; /* where S3 tells for every bucket where it is */
 
 /* --- life --- */
@@ -186,7 +188,7 @@ void aws_call_begin(struct aws_call *call)
     }
 }
 
-/* --- the region, once --- */
+/* --- the region, once it is known --- */
 
 static void on_region(struct credentials_region *ask)
 {
@@ -194,7 +196,7 @@ static void on_region(struct credentials_region *ask)
     struct aws_client *client = call->client;
     struct err err = ask->err;
     timer_stop(&call->timer);
-    client->region_asked = true;
+    client->region_doubted_until_ns = *ask->region ? 0 : clock_ns() + DOUBT_NS;
     snprintf(client->region, sizeof client->region, "%s", ask->region);
     if (!*client->region && !aws_is_s3(call->request->spec)) {
         fail_early(call, &err);
@@ -216,7 +218,7 @@ static bool choose_region(struct aws_call *call)
                          : *client->region           ? client->region
                          : call->endpoint            ? US
                                                      : NULL;
-    if (!region && aws_is_s3(spec) && (client->region_asked || !client->store))
+    if (!region && aws_is_s3(spec) && (clock_ns() < client->region_doubted_until_ns || !client->store))
         region = US;
     snprintf(call->request->region, sizeof call->request->region, "%s", region ? region : "");
     return region || !client->store;

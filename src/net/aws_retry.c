@@ -115,6 +115,14 @@ static struct bytes origin_of(const char *url)
     return (struct bytes){url, scheme ? scheme + strcspn(url + scheme, "/?#") : 0};
 }
 
+static bool take_region(struct bytes text, char found[AWS_REGION_SIZE])
+{
+    if (!aws_region_check(text, NULL) || text.length >= AWS_REGION_SIZE)
+        return false;
+    snprintf(found, AWS_REGION_SIZE, "%.*s", (int)text.length, text.data);
+    return true;
+}
+
 /* "b.s3.eu-west-1.amazonaws.com", "s3-eu-west-1.amazonaws.com", "s3.dualstack.eu-west-1.amazonaws.com" -> "eu-west-1" */
 static bool region_of_host(struct bytes origin, char region[AWS_REGION_SIZE])
 {
@@ -129,18 +137,7 @@ static bool region_of_host(struct bytes origin, char region[AWS_REGION_SIZE])
     if (strncmp(label, "s3-", 3) == 0)
         label += 3;
     /* "s3" alone is no region, and every region has its number at the end */
-    if (!strchr(label, '-') || !isdigit((unsigned char)end[-1]) || strlen(label) >= AWS_REGION_SIZE)
-        return false;
-    snprintf(region, AWS_REGION_SIZE, "%s", label);
-    return true;
-}
-
-static bool take_region(struct bytes text, char found[AWS_REGION_SIZE])
-{
-    if (!aws_region_check(text, NULL) || text.length >= AWS_REGION_SIZE)
-        return false;
-    snprintf(found, AWS_REGION_SIZE, "%.*s", (int)text.length, text.data);
-    return true;
+    return strchr(label, '-') && isdigit((unsigned char)end[-1]) && take_region(bytes_of(label), region);
 }
 
 bool aws_region_elsewhere(const struct headers *headers, const struct aws_fault *fault, const char *region, char found[AWS_REGION_SIZE])

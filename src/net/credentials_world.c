@@ -123,8 +123,8 @@ static void told_by_instance(struct imds_get *get)
         return;
     }
     struct bytes text = credentials_trim(buf_bytes(&get->text));
-    if (text.length < sizeof ask->world->instance_region)
-        memcpy(ask->world->instance_region, text.data, text.length); /* zeroes follow: it is written once */
+    if (text.length < sizeof ask->world->instance_region && aws_region_check(text, NULL)) /* who else answers there is asked again */
+        snprintf(ask->world->instance_region, sizeof ask->world->instance_region, "%.*s", (int)text.length, text.data);
     settle(ask, text);
 }
 

@@ -165,6 +165,20 @@ static void finds_the_region_of_sts_on_the_instance(void **unused)
     assert_says(giver_last("sts_headers", "Authorization"), "/ap-southeast-2/sts/aws4_request");
 }
 
+static void asks_again_for_a_region_that_was_none(void **unused)
+{
+    (void)unused;
+    from_instance();
+    set("AWS_REGION", " ");
+    set("AWS_ENDPOINT_URL_STS", "%s", "");
+    giver_script("{'region':'<html>a login page</html>'}");
+    assert_refused(ROLE, ERR_INVALID, ROLE);
+    set("AWS_ENDPOINT_URL_STS", "%s", giver_at(""));
+    giver_script("{'region':'ap-southeast-2'}");
+    assert_keys("arn:aws:iam::123456789012:role/other", "ASIASTS0002");
+    assert_says(giver_last("sts_headers", "Authorization"), "/ap-southeast-2/sts/aws4_request");
+}
+
 static void allows_for_a_clock_that_is_off(void **unused)
 {
     (void)unused;
@@ -353,6 +367,7 @@ int main(void)
         TEST(assumes_role_after_role_of_a_profile),
         TEST(assumes_a_role_with_those_of_the_instance),
         TEST(finds_the_region_of_sts_on_the_instance),
+        TEST(asks_again_for_a_region_that_was_none),
         TEST(allows_for_a_clock_that_is_off),
         TEST(asks_sts_of_the_region),
         TEST(says_that_no_region_is_known),

@@ -173,6 +173,8 @@ static void test_finds_the_region_in_an_answer(void **unused)
     assert_region("us-east-1", NULL, NULL, NULL); /* that is where we were */
     assert_region("evil.example/", NULL, NULL, NULL);
     assert_region("x y", NULL, "eu-west-2", "eu-west-2");
+    assert_region(NULL, "https://b.s3.x: eu-west-1.amazonaws.com/k", NULL, NULL); /* it would be signed for, and be a part of a host */
+    assert_region(NULL, "https://user@eu-west-1.amazonaws.com/k", NULL, NULL);
     assert_region(NULL, "https://b.s3.eu-west-1.amazonaws.com/k?x=y", NULL, "eu-west-1");
     assert_region(NULL, "https://b.s3-eu-west-1.amazonaws.com/k", NULL, "eu-west-1");
     assert_region(NULL, "https://s3-eu-west-1.amazonaws.com", NULL, "eu-west-1");
