@@ -1,5 +1,6 @@
 /* How a try ended: what aws_retry.c wants to know of it, and what people are told. */
 #include "aws_inner.h"
+#include "appliance/clock.h"
 
 #include <stdio.h>
 
@@ -121,11 +122,13 @@ void aws_ending_describe(struct aws_call *call, const struct aws_ending *e)
         request->err.code = o->status;
         return;
     }
+    /* The answer's Date is of when it was sent; until then the signature had grown old, with a large body by minutes. */
+    int64_t skew_ms = o->skew_ms ? o->skew_ms - request->fetch.first_byte_ns / NS_PER_MS : 0;
     const struct aws_scene scene = {
         .subject = subject,
         .action = aws_s3_action(request->spec),
         .is_anonymous = request->spec->flags & AWS_ANONYMOUS,
-        .skew_ms = o->skew_ms > AWS_SKEW_MS || o->skew_ms < -AWS_SKEW_MS ? o->skew_ms : 0,
+        .skew_ms = skew_ms > AWS_SKEW_MS || skew_ms < -AWS_SKEW_MS ? skew_ms : 0,
         .region = request->region,
         .bucket_region = e->region,
     };

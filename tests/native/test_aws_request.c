@@ -328,6 +328,17 @@ static void test_corrects_the_clock_for_all_requests(void **unused)
     assert_int_equal(request.attempts, 2);
 }
 
+/* A body that takes minutes to be sent has an old signature when it is answered, which is no fault of the clock. */
+static void test_does_not_take_a_slow_answer_for_a_wrong_clock(void **unused)
+{
+    (void)unused;
+    set("{\"skew\": 237}");
+    steps("[{\"late\": 4, \"status\": 403, \"code\": \"AccessDenied\"}]");
+    run();
+    assert_failed(ERR_DENIED, 403, "AccessDenied", "access denied", NULL);
+    assert_null(strstr(request.err.text, "clock"));
+}
+
 static void test_gets_new_keys_once_when_they_have_expired(void **unused)
 {
     (void)unused;
@@ -580,6 +591,7 @@ int main(void)
         TEST(test_tries_a_silent_server_again_on_a_new_connection),
         TEST(test_keeps_its_deadline_over_all_tries),
         TEST(test_corrects_the_clock_for_all_requests),
+        TEST(test_does_not_take_a_slow_answer_for_a_wrong_clock),
         TEST(test_gets_new_keys_once_when_they_have_expired),
         TEST(test_finds_the_region_of_a_bucket),
         TEST(test_asks_the_bucket_when_a_bare_answer_says_no_region),
