@@ -129,12 +129,8 @@ void credentials_agent_start(struct credentials_agent *a, struct loop *loop, con
     a->ca_file = ca_file;
     /* A path may be a secret of its own (ECS), so it is left out. */
     struct credentials_url url;
-    snprintf(a->subject, sizeof a->subject, "container credentials");
-    if (credentials_url_cut(bytes_of(container->url), "", &url, NULL))
-        snprintf(a->subject, sizeof a->subject, "container credentials of %.60s", container->url);
-    size_t shown = (size_t)(url.path.data - container->url) + strlen("container credentials of ");
-    if (url.path.data && shown < strlen(a->subject))
-        a->subject[shown] = 0;
+    int shown = credentials_url_cut(bytes_of(container->url), "", &url, NULL) ? (int)(url.path.data - container->url) : 0;
+    snprintf(a->subject, sizeof a->subject, "container credentials%s%.*s", shown ? " of " : "", shown < 60 ? shown : 60, container->url);
     timer_start(&a->pause, loop, 0, send_request);
 }
 

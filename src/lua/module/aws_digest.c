@@ -126,8 +126,8 @@ static void work(void *argument)
         finish_sum(job, &sum);
     job->ok = job->ok && complete(job, out < 0 ? in : out);
     aws_checksum_end(&sum);
-    if (out >= 0)
-        close(out);
+    if (out >= 0 && close(out) < 0 && job->ok) /* where a network or a quota has its say last */
+        job->ok = err_errno(&job->err, "write %s", job->path);
     close(in);
 }
 

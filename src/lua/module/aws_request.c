@@ -70,9 +70,12 @@ static struct bytes query_text(lua_State *L, const char *what)
     return aws_pin(L);
 }
 
-static void read_query(lua_State *L, struct send *s)
+/* `room`: as many as push_query has counted; a metamethod of one of its pairs may add others meanwhile. */
+static void read_query(lua_State *L, struct send *s, int room)
 {
     for (lua_pushnil(L); lua_next(L, QUERY);) {
+        if (room-- == 0)
+            luaL_error(L, "query: it was changed while it was read");
         struct aws_pair *pair = &s->query[s->given.spec.query_count++];
         if (lua_type(L, -2) == LUA_TNUMBER) { /* { name, value } */
             if (lua_type(L, -1) != LUA_TTABLE)
@@ -161,7 +164,7 @@ static int send(lua_State *L)
     lua_pushvalue(L, PINS);
     lua_setiuservalue(L, -2, 1);
     if (count)
-        read_query(L, s);
+        read_query(L, s, count);
     struct aws_spec *spec = &s->given.spec;
     aws_given_read(L, &s->given);
     spec->query = s->query;
