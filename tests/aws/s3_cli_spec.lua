@@ -271,6 +271,28 @@ print("well")
     assert.equal("", must("sync", "--delete", "s3://gone/awk", directory .. "/awkward-back"))
   end)
 
+  it("says why it leaves out what is no file, and goes on", function()
+    write("mixed/file", "x")
+    os.execute(("cd '%s/mixed' && mkfifo pipe && ln -s nowhere link"):format(directory))
+    local code, out, err = s3("cp", "-r", directory .. "/mixed", "s3://gone/mixed")
+    assert.equal(1, code)
+    assert.matches("mixed/link: a link to what is not there", err, 1, true)
+    assert.matches("mixed/pipe: this is a pipe or a device, and only files are copied", err, 1, true)
+    assert.matches("to s3://gone/mixed/file\n", out, 1, true)
+    must("cp", "-r", "--quiet", "--exclude", "pipe", "--exclude", "link", directory .. "/mixed", "s3://gone/mixed")
+    must("sync", "--quiet", "--exclude", "pipe", "--exclude", "link", directory .. "/mixed", "s3://gone/mixed2")
+  end)
+
+  it("refuses an endpoint that is none, without asking anybody", function()
+    for url, why in pairs { minio = "must begin with https:// or http://", ["http://h:99999"] = "port" } do
+      local code, _, err = s3("ls", "--endpoint-url", url, "s3://one")
+      assert.equal(64, code)
+      assert.matches(("spark-appliance s3 ls: --endpoint-url: endpoint '%s': "):format(url), err, 1, true)
+      assert.matches(why, err, 1, true)
+      assert.is_nil(err:find("traceback", 1, true))
+    end
+  end)
+
   it("makes URLs", function()
     -- moto can't check these: s3_verbs_spec.lua holds them against botocore's.
     assert.matches("^http://127.0.0.1:%d+/one/file%.txt%?.*X%-Amz%-Expires=120&.*\n$",

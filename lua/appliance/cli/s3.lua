@@ -61,6 +61,10 @@ return {
     if #rest > command.words[2] then
       return wrong(term, name, ('"%s" is too much: spark-appliance s3 %s'):format(rest[command.words[2] + 1], command.usage))
     end
+    if options.endpoint_url then
+      local ok, err = require("appliance.native.aws").request.check_endpoint(options.endpoint_url)
+      if not ok then return wrong(term, name, "--endpoint-url: " .. tostring(err)) end
+    end
     return command.run(options, rest, term)
   end,
 }

@@ -25,10 +25,19 @@ local function is_loop(stack, full)
   return false
 end
 
+--- Nothing is read of them: a pipe would be waited for.
+local function odd_kind(kind)
+  return (kind == "socket" and "a socket" or "a pipe or a device") .. ", and only files are copied (--exclude leaves it out)"
+end
+
 local function failed(path, text) return { path = path, failure = text } end
 
+--- A failure that is about this one name, below which there is nothing.
+local function failed_alone(path, text) return { path = path, failure = text, alone = true } end
+
 --- files.walk(directory) -> a function that gives { path (relative), full, size, modified } for each file, following links, and
---- { path, failure = sentence } for what can't be read or is no file; nil at the end.
+--- { path, failure = sentence } for what can't be read or is no file; nil at the end. Of a failure with `alone` nothing else is unseen:
+--- who does not want that path need not tell it.
 function files.walk(directory)
   directory = directory == "/" and "" or directory:gsub("(.)/+$", "%1")
   local stack = {}
@@ -54,11 +63,15 @@ function files.walk(directory)
         stack[#stack] = nil
       else
         local full = (level.full == "/" and "" or level.full) .. "/" .. entry.name
-        if not entry.stat then return failed(entry.path, tostring(entry.err)) end
+        if not entry.stat then
+          -- Its directory has it, so what is missing is what it points to.
+          if entry.err.kind ~= "missing" then return failed(entry.path, tostring(entry.err)) end
+          return failed_alone(entry.path, full .. ": a link to what is not there (--exclude leaves it out)")
+        end
         if entry.stat.kind == "file" then
           return { path = entry.path, full = full, size = entry.stat.size, modified = entry.stat.mtime }
         elseif entry.stat.kind ~= "dir" then
-          return failed(entry.path, ("%s: no file but a %s"):format(full, entry.stat.kind))
+          return failed_alone(entry.path, ("%s: this is %s"):format(full, odd_kind(entry.stat.kind)))
         end
         local trouble = enter(full, entry.path)
         if trouble then return trouble end

@@ -204,10 +204,23 @@ static int settings(lua_State *L)
     return 1;
 }
 
+/* request.check_endpoint(url) -> true | nil, err: may this be the endpoint of a request? For what people type: send raises. */
+static int check_endpoint(lua_State *L)
+{
+    struct err err;
+    struct aws_endpoint endpoint;
+    struct bytes url;
+    url.data = luaL_checklstring(L, 1, &url.length);
+    if (!aws_endpoint_read(url, &endpoint, &err))
+        return bind_fail(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 int aws_open_request(lua_State *L);
 int aws_open_request(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"send", send}, {"settings", settings}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"send", send}, {"settings", settings}, {"check_endpoint", check_endpoint}, {NULL, NULL}};
     bind_type(L, REQUEST, send_close, NULL);
     luaL_newlib(L, functions);
     return 1;

@@ -61,9 +61,10 @@ end
 local function all_files(running, directory, to)
   local prefix = names.prefix(to.key)
   for entry in require("appliance.s3.files").walk(directory) do
-    if entry.failure then
+    local wanted = running.wanted(entry.path)
+    if entry.failure and (wanted or not entry.alone) then
       running:fail(entry.failure)
-    elseif running.wanted(entry.path) then
+    elseif wanted then
       running:add { what = "upload", from = entry.full, to = { bucket = to.bucket, key = prefix .. entry.path }, size = entry.size }
     end
   end

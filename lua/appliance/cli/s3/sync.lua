@@ -18,7 +18,7 @@ local function wanted_in_order(running, next_entry, subject)
     while not over do
       local entry = next_entry()
       if not entry then return nil end
-      if entry.failure then return entry end
+      if entry.failure and not entry.alone then return entry end
       if entry.path < last then
         over = true
         return { path = entry.path, failure = subject .. ": its keys don't come in order, so they can't be compared" }
