@@ -107,6 +107,11 @@ end
 
 local function endpoint(self)
   local environ = self.environ
+  local settings, fault = require("appliance.native.aws").request.settings()
+  if not settings then
+    self.elsewhere = true                                      -- wherever that is: nobody is asked at Amazon's in its place
+    return self.tell { check = "endpoint", state = "fail", text = tostring(fault) }
+  end
   local ignored = (environ.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS or ""):lower() == "true"
   for _, name in ipairs { "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL" } do
     local url = environ[name]
@@ -116,7 +121,6 @@ local function endpoint(self)
         text = ("%s (%s)"):format(require("appliance.fetch.address").shown(url), name) }
     end
   end
-  local settings = require("appliance.native.aws").request.settings() or {}
   local from = settings.endpoints and settings.endpoints.s3
   self.elsewhere = from ~= nil
   self.tell { check = "endpoint", state = "ok", text = from and ("of %s"):format(from) or "Amazon's" }
@@ -166,12 +170,14 @@ local function broker(self)
   if answer.status ~= 200 then return self.tell { check = "broker", state = "skip", text = (answer.body:gsub("%s+$", "")) } end
   local status = require("appliance.json").decode(answer.body)
   local grants = status and status.grants or {}
+  local services = 0                                           -- jobs and labels have a name with @
   for _, grant in ipairs(grants) do
+    if grant.name:sub(1, 1) ~= "@" then services = services + 1 end
     if grant.failed then
       return self.tell { check = "broker", state = "fail", text = ("%s got no credentials: %s"):format(grant.name, tostring(grant.failed)) }
     end
   end
-  self.tell { check = "broker", state = "ok", text = ("serves %d service%s on port %s"):format(#grants, #grants == 1 and "" or "s",
+  self.tell { check = "broker", state = "ok", text = ("serves %d service%s on port %s"):format(services, services == 1 and "" or "s",
     tostring(status and status.port)) }
 end
 
@@ -179,7 +185,9 @@ local function spark(self)
   local file = require "appliance.core.file"
   local environ = self.environ
   local given = environ.SPARK_HOME or environ.SPARK_DIR
-  local home = require("appliance.facts.spark").find_home({ SPARK_HOME = given ~= "" and given or nil }, environ, file)
+  given = given ~= "" and given or nil
+  local home, why = require("appliance.facts.spark").find_home({ SPARK_HOME = given }, environ, file)
+  if not home and given then return self.tell { check = "spark", state = "warn", text = tostring(why) } end
   if not home then return self.tell { check = "spark", state = "skip", text = "there is no Spark here (SPARK_HOME)" } end
   local jars = {}
   for i, name in ipairs(file.list(home .. "/jars") or {}) do jars[i] = { name = name } end

@@ -139,9 +139,27 @@ describe("doctor", function()
     assert.is_true(ok)
     assert.matches("^warn: sts: no way there; nothing but this look", told.identity)
     assert.equal("skip: this node serves no credentials", told.broker)
-    assert.matches("^skip: there is no Spark here", told.spark)
+    assert.matches("^warn: SPARK_HOME=/spark has no jars/ .*; set it to the directory of a Spark release", told.spark)
     assert.matches("^skip: its metadata is switched off", told.instance)
     assert.equal("ok: https://(redacted)@s3.local:9000 (AWS_ENDPOINT_URL_S3)", told.endpoint)
+  end)
+
+  it("tells an endpoint that is none, and asks nobody else in its place", function()
+    local w = world()
+    w["appliance.native.aws"].request.settings = failing("invalid", "AWS_ENDPOINT_URL: endpoint 'minio': it must begin with https://")
+    w["appliance.aws"].request = failing("invalid", "no")
+    w["appliance.http"].request = function() error "asked" end
+    local told, ok = examine(w, nil, { AWS_ENDPOINT_URL = "minio" })
+    assert.is_false(ok)
+    assert.equal("fail: AWS_ENDPOINT_URL: endpoint 'minio': it must begin with https://", told.endpoint)
+  end)
+
+  it("counts the services that the broker serves, not the jobs", function()
+    local w = world()
+    w["appliance.client"].request = function()
+      return { status = 200, body = '{"port":4711,"grants":[{"name":"worker"},{"name":"@job"},{"name":"@label-etl"}]}' }
+    end
+    assert.equal("ok: serves 1 service on port 4711", (examine(w)).broker)
   end)
 
   it("compares the jars of Spark", function()
