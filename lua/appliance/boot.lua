@@ -345,7 +345,8 @@ function node:serve_credentials(configured)
   local err
   self.broker, err = require("appliance.broker").start { env = env, state_dir = self.state_dir, environ = environ }
   if self.broker then return true end
-  return nil, ("credentials broker: %s; services would have no credentials (CREDENTIALS_BROKER=false does without)"):format(tostring(err))
+  return nil, ("credentials broker: %s; services would have no credentials (BROKER_PORT=0 takes any port, CREDENTIALS_BROKER=false does "
+    .. "without)"):format(tostring(err))
 end
 
 --- A profile may hang in a call of C while it is loaded. How long that may last is a setting that is not read yet.

@@ -7,7 +7,7 @@ secrets.REDACTED = "(redacted)"
 local WORDS = { "secret", "password", "passwd", "token", "access[._-]?key", "accesskey", "private[._-]?key", "credential" }
 --- Names that speak about a secret and hold none: "fs.s3a.aws.credentials.provider" is a class, "...password.file" a path.
 local ABOUT = {
-  provider = true, providers = true, mapping = true, enabled = true, class = true, file = true, path = true, regex = true,
+  provider = true, providers = true, mapping = true, broker = true, enabled = true, class = true, file = true, path = true, regex = true,
   interval = true, timeout = true, lifetime = true, location = true, signature = true, algorithm = true,
 }
 

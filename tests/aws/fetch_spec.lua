@@ -29,6 +29,7 @@ s3.put_object(Bucket="site", Key="conf/more a+b.conf", Body=b"# ours\nspark.even
 s3.put_object(Bucket="site", Key="hive-site.xml", Body=b"""<configuration>
 <property><name>javax.jdo.option.ConnectionPassword</name><value>hunter2</value></property></configuration>""")
 s3.put_object(Bucket="site", Key="jars/one.jar", Body=b"jar" * 1000)
+s3.put_object(Bucket="site", Key="jars/small.jar", Body=b"PK\x03\x04 \x00")
 ]])
   end)
   teardown(function()
@@ -79,6 +80,12 @@ s3.put_object(Bucket="site", Key="jars/one.jar", Body=b"jar" * 1000)
     assert.equal(69, ran.code)
     assert.matches("SignatureDoesNotMatch", ran.err)
     assert.is_nil(ran.err:find("hunter3", 1, true))
+  end)
+
+  it("that are no text are refused by name", function()
+    local ran = run({ "plan" }, { EXT_CONF = "s3://site/jars/small.jar" })
+    assert.not_equal(0, ran.code)
+    assert.matches("EXT_CONF s3://site/jars/small.jar: this is no text, so no configuration file", ran.err, 1, true)
   end)
 
   it("are fetched once, and told of when they change", function()

@@ -39,6 +39,7 @@ describe("an address", function()
   it("is told what is wrong with it", function()
     for text, words in pairs {
       ["jars/x.jar"] = "is neither an absolute path nor a URI", ["gs://b/x.jar"] = "is behind gs://",
+      ["s3:/b/k"] = "has not two slashes", ["s3:///k"] = "has not two slashes",
       ["s3://b"] = "names no object", ["s3://b/"] = "names no object", ["s3://b/dir/"] = "names no object",
       ["https:///x"] = "names no host", ["https://h/x#part"] = "has a fragment", ["https://h/a b"] = "must be escaped",
       ["file://host/x"] = "no absolute path", ["https://h\n/x"] = "control character",

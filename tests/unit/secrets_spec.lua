@@ -14,7 +14,7 @@ describe("secrets", function()
   it("are not what only speaks about them", function()
     for _, name in ipairs {
       "fs.s3a.aws.credentials.provider", "spark.executor.memory", "hadoop.security.credential.provider.path", "spark.redaction.regex",
-      "fs.s3a.endpoint", "hive.metastore.uris", "WORKER_PASSWORD_FILE", "spark.kryo.registrationRequired",
+      "fs.s3a.endpoint", "hive.metastore.uris", "WORKER_PASSWORD_FILE", "CREDENTIALS_BROKER", "spark.kryo.registrationRequired",
     } do
       assert.is_false(secrets.is_secret(name), name)
     end

@@ -137,6 +137,9 @@ function spark.layers(env, found, file, copies)
   local function add(name, layer, origin, path)
     local text, err = file.read(path, MOST)
     if not text then return failure.new("missing", "%s: %s", origin, tostring(err)) end
+    if text:find("\0", 1, true) then
+      return failure.new("invalid", "%s: this is no text, so no configuration file: correct which file is meant", origin)
+    end
     layers[name] = layers[name] or {}
     table.insert(layers[name], { layer = layer, origin = origin, text = text })
   end

@@ -21,6 +21,9 @@ end
 
 --- A key is taken as it is written: `+`, `%` and `//` are letters of it.
 local function s3(rest)
+  if not rest:find "^//[^/]" then
+    return nil, "has not two slashes and a bucket after the colon", EXAMPLE .. (rest:gsub("^/*[^/]*/?", ""):gsub("^$", "jars/one.jar"))
+  end
   local bucket, key = rest:match "^//([^/]+)/(.+)$"
   if not bucket or key:sub(-1) == "/" then return nil, "names no object: a bucket and a key are needed", EXAMPLE .. "jars/one.jar" end
   return { scheme = "s3", url = "s3:" .. rest }
