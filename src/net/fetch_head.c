@@ -14,7 +14,7 @@ static void begin(struct fetch_head *head, struct http_fetch *fetch, struct byte
     head->done = false;
     headers_free(&fetch->headers);
     fetch->length = -1;
-    fetch->status = atoi(status);
+    fetch->status = strspn(status, "0123456789") == 3 ? atoi(status) : 0; /* "-06" is no status */
 }
 
 static void end(struct fetch_head *head, struct http_fetch *fetch)
