@@ -11,7 +11,10 @@ struct credentials_store *aws_shared_credentials(struct err *);
 /* The client over that store, with the settings of environ and its files, read once. NULL with ERR_INVALID: a setting is at fault; they are
  * read again by the next call. */
 struct aws_client *aws_shared_client(struct err *);
-/* Whether somebody waits for credentials or an answer: closing would leave him waiting. */
+/* Around a wait for something of the store that it does not know of itself: metadata. */
+void aws_shared_hold(void);
+void aws_shared_release(void);
+/* Whether somebody waits for credentials, metadata or an answer: closing would leave him waiting. */
 bool aws_shared_is_busy(void);
 /* Closes both, so that the next use begins anew: with other settings, or at the end. */
 void aws_shared_close(void);

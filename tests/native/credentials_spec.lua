@@ -144,6 +144,18 @@ describe("credentials", function()
     assert.is_true(credentials.forget())
   end)
 
+  it("stay while somebody waits for metadata", function()
+    on_instance()
+    script { get = "silent" }
+    local asking = task.start("asking", function() return imds.get "/latest/meta-data/instance-id" end)
+    assert.is_nil(asking:join(0.1))
+    local forgotten, err = credentials.forget()
+    assert.is_nil(forgotten)
+    assert.same("conflict", err.kind)
+    asking:cancel()
+    assert.is_true(credentials.forget())
+  end)
+
   it("need a region, which is found in the same order", function()
     on_instance { AWS_REGION = "us-east-2", AWS_DEFAULT_REGION = "us-west-1" }
     assert.same("us-east-2", credentials.region())

@@ -8,6 +8,7 @@
 struct get {
     struct imds_get get;
     struct wait wait;
+    bool holds;
 };
 
 static void done(struct imds_get *get)
@@ -17,7 +18,11 @@ static void done(struct imds_get *get)
 
 static int get_close(lua_State *L)
 {
-    imds_get_stop(&((struct get *)luaL_checkudata(L, 1, GET))->get);
+    struct get *op = luaL_checkudata(L, 1, GET);
+    imds_get_stop(&op->get);
+    if (op->holds)
+        aws_shared_release();
+    op->holds = false;
     return 0;
 }
 
@@ -42,6 +47,8 @@ static int get(lua_State *L)
     struct credentials_store *store = aws_shared_credentials(&err);
     if (!store || !imds_get_start(&op->get, credentials_imds(store), path, done, &err))
         return bind_fail(L, &err);
+    op->holds = true;
+    aws_shared_hold();
     return task_await(L, &op->wait, get_ended);
 }
 

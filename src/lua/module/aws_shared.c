@@ -9,6 +9,7 @@
 static struct credentials_store *store;
 static struct aws_client *client;
 static struct aws_settings settings;
+static int holds;
 
 struct credentials_store *aws_shared_credentials(struct err *err)
 {
@@ -31,9 +32,19 @@ struct aws_client *aws_shared_client(struct err *err)
     return client;
 }
 
+void aws_shared_hold(void)
+{
+    holds++;
+}
+
+void aws_shared_release(void)
+{
+    holds--;
+}
+
 bool aws_shared_is_busy(void)
 {
-    return (store && credentials_is_asked(store)) || (client && aws_client_is_busy(client));
+    return holds > 0 || (store && credentials_is_asked(store)) || (client && aws_client_is_busy(client));
 }
 
 void aws_shared_close(void)
