@@ -2,7 +2,8 @@
  * memory as that allows (s3_parts.h). On our loop; nothing here waits, but for what s3_inner.h says of the page cache.
  *  - Small objects cost one request. Of larger ones the first request says size, ETag and checksum; the others fetch ranges of exactly that
  *    ETag (If-Match), so that an object which is replaced meanwhile is told (ERR_CONFLICT) and never mixed.
- *  - A connection that breaks is taken up where it broke, as long as it goes on at all.
+ *  - A connection that breaks is taken up where it broke, as long as it goes on at all; not so an object without ETag (or with a weak one) and
+ *    without a version, of which nobody can tell whether the rest is of the same.
  *  - The bytes are held against the checksum that S3 has of the object, whatever their order; those made of parts (COMPOSITE), too, when the
  *    parts end where a MiB does. A file or memory whose bytes differ is fetched a second time before that is told.
  *  - A file appears under its name when it is whole, in place of the old one; on failure and after a stop nothing is left of it.
