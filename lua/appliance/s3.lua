@@ -33,8 +33,13 @@ function s3.client(options)
   local known = { endpoint = "string", region = "string", path_style = "boolean", role = "string", anonymous = "boolean",
     request_payer = "boolean", ca_file = "string" }
   for name, value in pairs(options or {}) do
-    if type(value) ~= known[name] then
-      error(("client: %s: %s expected, got %s"):format(tostring(name), known[name] or "no such field", type(value)), 2)
+    if not known[name] then
+      local names = {}
+      for field in pairs(known) do names[#names + 1] = field end
+      table.sort(names)
+      error(("client: there is no field %s%s"):format(tostring(name), require("appliance.near").hint(tostring(name), names)), 2)
+    elseif type(value) ~= known[name] then
+      error(("client: %s: %s expected, got %s"):format(name, known[name], type(value)), 2)
     end
   end
   return setmetatable({ options = options or {} }, client)

@@ -6,6 +6,16 @@ local names = require "appliance.s3.names"
 local sync = require "appliance.s3.sync"
 local uri = require "appliance.s3.uri"
 
+describe("a client", function()
+  it("names the field that it has not, and the one that was meant", function()
+    local client = require("appliance.s3").client
+    local _, err = pcall(client, { endpont = "http://h" })
+    assert.matches('client: there is no field endpont, did you mean "endpoint"?', err, 1, true)
+    _, err = pcall(client, { region = 1 })
+    assert.matches("client: region: string expected, got number", err, 1, true)
+  end)
+end)
+
 describe("an address", function()
   it("is taken apart at the first slash, and the key is kept to the byte", function()
     local keys = { "k", "a//b", "/lead", "../up", ".", "a+b", "a b", "100%", "%2F", "ü/é", "a?b", "a#b", "tab\there", "end/", "*",
