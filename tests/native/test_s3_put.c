@@ -1,7 +1,9 @@
 /* Uploads to an S3 that misbehaves as it is told: from memory, files and pipes, in one piece and in parts; what fails or is stopped leaves nothing
  * behind. Python makes CRC32 fast and the other checksums slowly, hence CRC32 where the length matters. */
+#include "appliance/sys.h"
 #include "transferring.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 
 enum { MIB = 1 << 20, PART = 5 * MIB, LARGE = 2 * PART + 1234 };
@@ -301,6 +303,63 @@ static void waits_for_who_writes_to_a_named_pipe(void **unused)
     assert_stored("bucket/key", 1000);
 }
 
+/* What stands in for a pipe's content, handed over as a pipe of the usual length does. */
+static struct {
+    const char *data;
+    size_t at, until, length;
+} given;
+
+static ssize_t read_given(int fd, void *room, size_t size)
+{
+    enum { OF_THE_LOOP = 1024 }; /* its own reads are shorter */
+    if (size < OF_THE_LOOP)
+        return read(fd, room, size);
+    if (given.at == given.until && given.at < given.length) {
+        errno = EAGAIN;
+        return -1;
+    }
+    size_t count = size < MIB ? size : MIB;
+    if (count > given.until - given.at)
+        count = given.until - given.at;
+    memcpy(room, given.data + given.at, count);
+    given.at += count;
+    return (ssize_t)count;
+}
+
+/* A part that becomes whole by the last look at the pipe, while no other is on its way: nobody's end will come and have it sent. */
+static void sends_a_part_that_becomes_whole_while_nothing_is_on_its_way(void **unused)
+{
+    (void)unused;
+    enum { EXPECTED_GIB = 80, WHOLE = S3_MEMORY / 3, FIRST = 2 * MIB };
+    int ends[2];
+    char *data = pattern(2 * WHOLE);
+    given.data = data;
+    given.at = 0;
+    given.until = WHOLE;
+    given.length = 2 * WHOLE;
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(write(ends[1], "", 1), 1); /* so that it is readable all the time */
+    put_spec.from = S3_FROM_PIPE;
+    put_spec.fd = ends[0];
+    put_spec.expected = (int64_t)EXPECTED_GIB << 30;
+    assert_int_equal(s3_pipe_part(1, put_spec.expected), WHOLE);
+    sys.read = read_given;
+    start_put();
+    TURN_UNTIL(loop, put.requests == 2);
+    given.until += FIRST;
+    TURN_UNTIL(loop, given.at == given.until);
+    given.until = given.length;
+    TURN_UNTIL(loop, ended);
+    sys.read = read;
+    close(ends[0]);
+    close(ends[1]);
+    put_spec.fd = -1;
+    free(data);
+    assert_put();
+    assert_int_equal(put.parts, 2);
+    assert_stored("bucket/key", 2 * WHOLE);
+}
+
 static void holds_no_more_than_its_memory_of_a_pipe(void **unused)
 {
     (void)unused;
@@ -589,6 +648,7 @@ int main(void)
         PUT(puts_what_comes_from_a_pipe),
         PUT(puts_what_comes_from_a_socket_or_a_device),
         PUT(waits_for_who_writes_to_a_named_pipe),
+        PUT(sends_a_part_that_becomes_whole_while_nothing_is_on_its_way),
         PUT(holds_no_more_than_its_memory_of_a_pipe),
         PUT(tries_each_step_again),
         PUT(aborts_what_fails),
