@@ -202,6 +202,15 @@ print("well")
     assert.matches("nowhere", err)
   end)
 
+  it("empties nothing for a source that is not there", function()
+    local kept = directory .. "/kept"
+    write("kept/one", "1")
+    local code, out, err = s3("sync", "--delete", "s3://synced/no-such", kept)
+    assert.same({ 1, "" }, { code, out })
+    assert.matches("s3://synced/no%-such/: there is nothing, and %-%-delete would empty ", err)
+    assert.equal("1", io.lines(kept .. "/one")())
+  end)
+
   it("deletes nothing when it can't see the whole source", function()
     write("blind/x/1", "1")
     write("blind/y", "2")

@@ -203,6 +203,12 @@ describe("a sync", function()
     assert.same({ "delete a", "delete c" }, decide(source, target, { delete = true }))
   end)
 
+  it("deletes nothing when the source has nothing", function()
+    assert.same({ "failed " }, decide({}, { entry "a", entry "b" }, { delete = true, empty = "there is nothing" }))
+    assert.same({}, decide({}, {}, { delete = true, empty = "there is nothing" }))
+    assert.same({}, decide({}, { entry "a" }))
+  end)
+
   it("deletes nothing once it can't see the whole source", function()
     assert.same({ "delete a", "failed m/" }, decide({ entry "b", { path = "m/", failure = "denied" } },
       { entry "a", entry "b", entry "m/x", entry "z" }, { delete = true }))

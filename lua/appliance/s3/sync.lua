@@ -14,10 +14,19 @@ end
 
 --- -> a function that gives { what = "copy", source =, target = (or nil), why = "missing" | "size" | "newer" | "time" },
 --- { what = "delete", target = }, { what = "failed", entry = }; nil at the end.
---- how: as above, and delete: what only the target has goes. Where the source could not be seen as a whole nothing is deleted any more:
---- what seems to be missing may only be out of sight.
+--- how: as above, delete: what only the target has goes, and empty: the sentence for a source that has nothing.
+--- Where the source could not be seen as a whole nothing is deleted any more: what seems to be missing may only be out of sight. Nor is
+--- anything when the source has nothing at all: mostly its name is wrong.
 function sync.steps(next_source, next_target, how)
   local source, target = next_source(), next_target()
+  if how.delete and target and not source then
+    local refusal = { what = "failed", entry = { path = "", failure = how.empty } }
+    return function()
+      local told = refusal
+      refusal = nil
+      return told
+    end
+  end
   local blind = false
   local function step()
     while source or target do

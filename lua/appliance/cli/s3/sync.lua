@@ -75,6 +75,8 @@ local function copy(running, from, to, entry)
   if target then running:add { what = what, from = source, to = target, size = entry.size, known = entry } end
 end
 
+local function shown(place) return type(place) == "string" and place or uri.format(place.bucket, names.prefix(place.key)) end
+
 local function sync(running, from, to, options)
   local source, problem, source_closing = walk_of(running, from, to, true)
   local _ <close> = source_closing
@@ -89,6 +91,7 @@ local function sync(running, from, to, options)
     return running:finish()
   end
   for step in require("appliance.s3.sync").steps(source, target, { delete = options.delete, size_only = options.size_only,
+    empty = ("%s: there is nothing, and --delete would empty %s: is the name right? To empty it, use rm -r"):format(shown(from), shown(to)),
     -- What is written to S3 has the time of the writing, which never is that of its source.
     exact_timestamps = options.exact_timestamps and type(to) == "string" }) do
     if step.what == "failed" then
@@ -109,7 +112,8 @@ return {
   help = [[
 Makes TARGET (a directory or s3://BUCKET/PREFIX) like SOURCE: what is not there, has another size or is newer in SOURCE is copied. Files
 that come from S3 get the time of their object.
-  --delete             what only TARGET has goes; nothing more from where on SOURCE can't be seen as a whole
+  --delete             what only TARGET has goes; nothing more from where on SOURCE can't be seen as a whole, and nothing when SOURCE
+                       has nothing at all
   --size-only          the same size is the same
   --exact-timestamps   from S3: another time is another, be it older
 ]] .. work.HELP .. "\n" .. common.WRITTEN_HELP,
