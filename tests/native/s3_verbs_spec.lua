@@ -123,7 +123,7 @@ describe("the verbs of a client", function()
     got, err = s3:get "s3://bkt/"
     assert.is_nil(got)
     assert.matches("this is a bucket", tostring(err))
-    assert.error_matches(function() require "appliance.s3".client { regoin = "x" } end, "regoin: no such field")
+    assert.error_matches(function() require "appliance.s3".client { regoin = "x" } end, "there is no field regoin, did you mean \"region\"")
   end)
 
   it("list over pages, and ask for the next while the last is looked at", function()
