@@ -1,10 +1,11 @@
 # shellcheck shell=sh
 # dev.d/test.sh - ./dev test: groups of suites, in two lanes for two cores, and one closing line of counts.
-# Lane one holds what measures time or starts Spark; lane two compiles and fuzzes. Docker comes last, alone: it uses Spark's usual ports.
+# Lane one holds what measures time; lane two compiles and fuzzes, and has the time for the older Spark, whose nodes have other ports.
+# Docker comes last, alone: it uses Spark's usual ports.
 # Each suite is one test program under dev.d/suite; all it said is kept in build/test-logs.
 
-TEST_LANE_ONE='lint unit native system aws spark spark-3.5'
-TEST_LANE_TWO='clang tidy asan fuzz'
+TEST_LANE_ONE='lint unit native system aws spark'
+TEST_LANE_TWO='clang tidy asan fuzz spark-3.5'
 TEST_LAST='docker'
 TEST_SOAK='spark-4.3 soak'
 
