@@ -90,7 +90,7 @@ static void refuses_what_makes_no_sense(void **unused)
     get_spec.to = S3_TO_FILE;
     assert_false(s3_get_start(&get, loop, client, &get_spec, on_got, &err));
     get_spec.path = "x";
-    get_spec.connections = 65;
+    get_spec.connections = HTTP_CONNECTIONS + 1;
     assert_false(s3_get_start(&get, loop, client, &get_spec, on_got, &err));
 }
 
