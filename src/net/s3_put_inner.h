@@ -118,7 +118,8 @@ int64_t s3_put_parts_under_way(const struct s3_putting *); /* bytes of them that
 
 /* --- s3_put_pipe.c --- */
 bool s3_put_pipe_open(struct s3_putting *, struct err *);
-void s3_put_pipe_read(struct s3_putting *); /* as much as there is room for */
+/* As much as there is room for; s3_putting_soon when a part became whole by it, or the end came. */
+void s3_put_pipe_read(struct s3_putting *);
 /* The part that is full, or the last one; NULL: none yet. The caller has it, until it gives it back. */
 char *s3_put_pipe_take(struct s3_putting *, int64_t *length);
 void s3_put_pipe_give_back(struct s3_putting *, char *data, int number);

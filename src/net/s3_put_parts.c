@@ -111,9 +111,7 @@ void s3_put_more_parts(struct s3_putting *p)
             break;
     }
     if (p->spec->from == S3_FROM_PIPE && !p->failed) {
-        s3_put_pipe_read(p);                                               /* the next one fills while these are under way */
-        if ((p->whole_part || (p->ended && p->filled > 0)) && idle_one(p)) /* it became whole just now, and nobody's end may follow */
-            s3_putting_soon(p);
+        s3_put_pipe_read(p); /* the next one fills while these are under way */
         if (p->ended && !p->whole_part && p->filled == 0 && p->parts == 0) {
             p->parts = p->next - 1;
             p->length = p->put->size = p->taken;

@@ -19,9 +19,7 @@ void s3_put_pipe_free(const struct s3_putting *p, char *data, int number)
 
 static void on_ready(struct s3_inlet *inlet)
 {
-    struct s3_putting *p = (struct s3_putting *)(void *)((char *)inlet - offsetof(struct s3_putting, inlet));
-    s3_put_pipe_read(p);
-    s3_putting_soon(p);
+    s3_put_pipe_read((struct s3_putting *)(void *)((char *)inlet - offsetof(struct s3_putting, inlet)));
 }
 
 bool s3_put_pipe_open(struct s3_putting *p, struct err *err)
@@ -93,6 +91,8 @@ void s3_put_pipe_read(struct s3_putting *p)
         p->taken += count;
         p->whole_part = p->filled == p->room;
         budget -= count;
+        if (p->ended || p->whole_part) /* whoever looked: no other part's end need follow that would have it sent */
+            s3_putting_soon(p);
         if (p->inlet.once)
             break;
     }
