@@ -16,7 +16,7 @@ static void one_writable_directory_is_enough(void **unused)
         "  'touch \"$1/x\" || echo no place for x; cp \"$0\" \"$1/state/p\" && \"$1/state/p\" || echo may not run; exec \"$0\" hang',\n"
         "  programs .. 'puppet', folder } },\n"
         "service { name = 'a', command = { " PUPPET "'say', 'a is up', 'wait', 'say', 'a has ended' },\n"
-        "  log = { file = folder .. 'state/logs/a.log' } },\n"
+        "  ready = { kind = 'line', has = 'a is up' }, log = { file = folder .. 'state/logs/a.log' } },\n"
         /* who asks the node, as the same user */
         "service { name = 'asks', oneshot = true, critical = false, after = { a = 'ready' }, command = { '/bin/sh', '-c',\n"
         "  '\"$0\" healthcheck && \"$0\" restart a && \"$0\" status && cat \"$STATE_DIR/logs/a.log\" && echo asked', '" TEST_BUILD
