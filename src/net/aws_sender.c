@@ -1,9 +1,8 @@
 #include "aws_inner.h"
+#include "fetch_inner.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 void aws_sender_init(struct aws_sender *s, struct aws_request *request)
 {
@@ -80,23 +79,6 @@ bool aws_sender_framed(struct aws_sender *s, enum sigv4_payload payload, enum aw
 
 /* --- content --- */
 
-static ssize_t read_file(struct aws_sender *s, char *room, size_t size)
-{
-    ssize_t count;
-    do
-        count = pread(s->from.fd, room, size, s->from.offset + s->at);
-    while (count < 0 && errno == EINTR);
-    if (count > 0)
-        return count;
-    if (count < 0)
-        err_errno(&s->request->fetch.err, "the file to be sent can't be read");
-    else
-        err_set(&s->request->fetch.err, ERR_CONFLICT,
-                "the file to be sent became shorter while it was sent: %" PRId64 " of %" PRId64 " bytes are there", s->from.offset + s->at,
-                s->from.offset + s->from.length);
-    return HTTP_STOP;
-}
-
 static ssize_t pull(struct aws_sender *s, char *room, size_t size)
 {
     struct aws_call *call = s->request->call;
@@ -125,7 +107,9 @@ static ssize_t take(struct aws_sender *s, char *room, size_t size)
         memcpy(room, s->from.data + s->at, size);
         count = (ssize_t)size;
         break;
-    case HTTP_FROM_FILE: count = read_file(s, room, size); break;
+    case HTTP_FROM_FILE:
+        count = fetch_file_read(s->from.fd, s->from.offset + s->at, s->from.offset + s->from.length, room, size, &s->request->fetch.err);
+        break;
     case HTTP_FROM_PULL: count = pull(s, room, size); break;
     }
     if (count <= 0)

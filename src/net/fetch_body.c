@@ -34,19 +34,19 @@ bool fetch_body_check(const struct http_spec *spec, struct err *err)
     return true;
 }
 
-static ssize_t read_file(struct fetch_body *b, char *room, size_t size, struct err *err)
+ssize_t fetch_file_read(int fd, int64_t at, int64_t end, char *room, size_t size, struct err *err)
 {
     ssize_t count;
     do
-        count = pread(b->from.fd, room, size, b->from.offset + b->at);
+        count = pread(fd, room, size, at);
     while (count < 0 && errno == EINTR);
     if (count > 0)
         return count;
     if (count < 0)
         err_errno(err, "the file to be sent can't be read");
     else
-        err_set(err, ERR_CONFLICT, "the file to be sent became shorter while it was sent: %" PRId64 " of %" PRId64 " bytes are there",
-                b->from.offset + b->at, b->from.offset + b->from.length);
+        err_set(err, ERR_CONFLICT, "the file to be sent became shorter while it was sent: %" PRId64 " of %" PRId64 " bytes are there", at,
+                end);
     return HTTP_STOP;
 }
 
@@ -63,7 +63,9 @@ ssize_t fetch_body_read(struct fetch_body *b, struct http_fetch *fetch, char *ro
         memcpy(room, b->from.data + b->at, size);
         count = (ssize_t)size;
         break;
-    case HTTP_FROM_FILE: count = read_file(b, room, size, err); break;
+    case HTTP_FROM_FILE:
+        count = fetch_file_read(b->from.fd, b->from.offset + b->at, b->from.offset + b->from.length, room, size, err);
+        break;
     case HTTP_FROM_PULL: count = b->from.pull(fetch, room, size); break;
     }
     if (count == 0 && b->from.length >= 0) {

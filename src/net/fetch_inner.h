@@ -41,6 +41,8 @@ struct fetch_body {
     int64_t at; /* sent so far */
 };
 bool fetch_body_check(const struct http_spec *, struct err *);
+/* Up to `size` bytes of a file from `at` on, of which the body wants those before `end`; HTTP_STOP when there are none: *err is filled. */
+ssize_t fetch_file_read(int fd, int64_t at, int64_t end, char *room, size_t size, struct err *err);
 /* Up to `size` bytes; 0 at the end, HTTP_PAUSE, HTTP_STOP (then *err is filled, unless pull said so). */
 ssize_t fetch_body_read(struct fetch_body *, struct http_fetch *, char *room, size_t size, struct err *);
 bool fetch_body_rewind(struct fetch_body *, struct http_fetch *);

@@ -3,6 +3,8 @@
 #include "appliance/bind.h"
 #include "appliance/credentials_look.h"
 
+#include "aws_push.h"
+
 #define GET    "appliance.credentials.get"
 #define REGION "appliance.credentials.region"
 #define LOOK   "appliance.credentials.look"
@@ -213,12 +215,6 @@ int aws_open_credentials(lua_State *L)
     bind_type(L, LOOK, look_close, NULL);
     bind_type(L, CLOSE, shared_close, NULL);
     luaL_newlib(L, functions);
-    /* Made later than that of http, so that it is closed earlier: its requests go before their connections. Once for each Lua, as there. */
-    if (lua_getfield(L, LUA_REGISTRYINDEX, CLOSE ".guard") == LUA_TNIL) {
-        lua_newuserdatauv(L, 0, 0);
-        luaL_setmetatable(L, CLOSE);
-        lua_setfield(L, LUA_REGISTRYINDEX, CLOSE ".guard");
-    }
-    lua_pop(L, 1);
+    aws_guard(L, CLOSE); /* later than that of http: its requests go before their connections */
     return 1;
 }

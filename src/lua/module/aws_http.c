@@ -226,12 +226,6 @@ int aws_open_http(lua_State *L)
     bind_type(L, HEADERS, headers_close, NULL);
     bind_type(L, SHUTDOWN, shutdown_close, NULL);
     luaL_newlib(L, functions);
-    /* Once for each Lua: who loads the module anew (busted, for each file) must not have the first guard collected, and all shut down. */
-    if (lua_getfield(L, LUA_REGISTRYINDEX, SHUTDOWN ".guard") == LUA_TNIL) {
-        lua_newuserdatauv(L, 0, 0);
-        luaL_setmetatable(L, SHUTDOWN);
-        lua_setfield(L, LUA_REGISTRYINDEX, SHUTDOWN ".guard");
-    }
-    lua_pop(L, 1);
+    aws_guard(L, SHUTDOWN);
     return 1;
 }

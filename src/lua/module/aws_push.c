@@ -64,3 +64,25 @@ void aws_push_headers(lua_State *L, const struct headers *headers)
         lua_rawset(L, -3);
     }
 }
+
+void aws_push_text(lua_State *L, const char *name, const char *text)
+{
+    if (!text || !*text)
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+void aws_guard(lua_State *L, const char *type)
+{
+    lua_pushfstring(L, "%s.guard", type);
+    lua_pushvalue(L, -1);
+    if (lua_gettable(L, LUA_REGISTRYINDEX) == LUA_TNIL) {
+        lua_newuserdatauv(L, 0, 0);
+        luaL_setmetatable(L, type);
+        lua_replace(L, -2);
+        lua_settable(L, LUA_REGISTRYINDEX);
+    } else {
+        lua_pop(L, 2);
+    }
+}

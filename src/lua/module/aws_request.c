@@ -109,18 +109,10 @@ static void read_body(lua_State *L, struct aws_spec *spec)
 
 /* --- the answer --- */
 
-static void set_text(lua_State *L, const char *name, const char *text)
-{
-    if (!text || !*text)
-        return;
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
-
 static void push_common(lua_State *L, const struct aws_request *r)
 {
-    set_text(L, "request_id", r->request_id);
-    set_text(L, "region", r->region);
+    aws_push_text(L, "request_id", r->request_id);
+    aws_push_text(L, "region", r->region);
     lua_pushinteger(L, r->attempts);
     lua_setfield(L, -2, "attempts");
 }
@@ -133,7 +125,7 @@ static int sent(lua_State *L, int status, lua_KContext context)
     const struct http_fetch *fetch = &r->fetch;
     if (!r->ok) {
         bind_fail(L, &r->err);
-        set_text(L, "name", r->name);
+        aws_push_text(L, "name", r->name);
         push_common(L, r);
         return 2;
     }
@@ -147,7 +139,7 @@ static int sent(lua_State *L, int status, lua_KContext context)
     lua_setfield(L, -2, "status");
     aws_push_headers(L, &fetch->headers);
     lua_setfield(L, -2, "headers");
-    set_text(L, "verified", aws_checksum_name(r->verified));
+    aws_push_text(L, "verified", aws_checksum_name(r->verified));
     return 1;
 }
 
@@ -186,9 +178,9 @@ static int settings(lua_State *L)
         return bind_fail(L, &err);
     const struct aws_settings *s = aws_client_settings(client);
     lua_createtable(L, 0, 12);
-    set_text(L, "region", s->region);
-    set_text(L, "ca_file", s->ca_file);
-    set_text(L, "profile", s->profile);
+    aws_push_text(L, "region", s->region);
+    aws_push_text(L, "ca_file", s->ca_file);
+    aws_push_text(L, "profile", s->profile);
     lua_pushinteger(L, s->attempts);
     lua_setfield(L, -2, "attempts");
     lua_pushboolean(L, s->checksum_requests);

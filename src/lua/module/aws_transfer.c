@@ -135,14 +135,6 @@ static void read_given(lua_State *L, struct aws_given *given)
     given->spec.presign_s = 0;
 }
 
-static void set_text(lua_State *L, const char *name, const char *text)
-{
-    if (!*text)
-        return;
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
-
 static void set_integer(lua_State *L, const char *name, int64_t value)
 {
     lua_pushinteger(L, value);
@@ -160,8 +152,8 @@ static void set_checksum(lua_State *L, enum aws_checksum_kind kind, const char *
 static int fail(lua_State *L, const struct err *err, const char *name, const char *request_id, int attempts)
 {
     bind_fail(L, err);
-    set_text(L, "name", name);
-    set_text(L, "request_id", request_id);
+    aws_push_text(L, "name", name);
+    aws_push_text(L, "request_id", request_id);
     set_integer(L, "attempts", attempts);
     return 2;
 }
@@ -274,9 +266,9 @@ static int get_goes_on(lua_State *L, int status, lua_KContext context)
     set_integer(L, "size", get->size);
     set_integer(L, "received", get->received);
     set_integer(L, "attempts", get->requests);
-    set_text(L, "request_id", get->request_id);
+    aws_push_text(L, "request_id", get->request_id);
     if (get->verified != AWS_CHECKSUM_NONE)
-        set_text(L, "verified", aws_checksum_name(get->verified));
+        aws_push_text(L, "verified", aws_checksum_name(get->verified));
     set_checksum(L, get->verified, get->checksum);
     aws_push_headers(L, &get->headers);
     lua_setfield(L, -2, "headers");
@@ -394,9 +386,9 @@ static int put_goes_on(lua_State *L, int status, lua_KContext context)
         return fail(L, &put->err, put->name, put->request_id, put->requests);
     tell(L, &op->watched, put->size, put->size);
     lua_createtable(L, 0, 7);
-    set_text(L, "etag", put->etag);
-    set_text(L, "version", put->version);
-    set_text(L, "request_id", put->request_id);
+    aws_push_text(L, "etag", put->etag);
+    aws_push_text(L, "version", put->version);
+    aws_push_text(L, "request_id", put->request_id);
     set_integer(L, "size", put->size);
     set_integer(L, "attempts", put->requests);
     if (put->parts)
