@@ -9,7 +9,7 @@
 --- Where a source can't be asked for the moment, the copy of an earlier start is taken; not so with options.strict.
 --- options.seconds: for all of it; without, retries and stalled connections are bounded, a large object's time is not.
 --- report[to] = { kept = true (nothing to fetch), stale = why such a copy was taken, size =, version =, err = }
---- An entry may have more: name = who wants it ("EXT_CONF"), plan = its name in a plan.
+--- An entry may have more: name = who wants it ("EXT_CONF"), plan = its name in a plan, kind = what it must be ("jar": fetch/kind.lua).
 local address = require "appliance.fetch.address"
 local failure = require "appliance.failure"
 local file = require "appliance.core.file"
@@ -132,7 +132,7 @@ local function set_mode(entry)
 end
 
 --- Fetches one beside its place -> { kept =, temp =, version =, sha256 =, size = } | nil, err
-local function bring(entry, options)
+local function bring_any(entry, options)
   local source, problem = address.parse(entry.from)
   if not source then return nil, failure.new("invalid", "%s", problem) end
   local known, is_certain = known_of(entry, options)
@@ -159,6 +159,14 @@ local function bring(entry, options)
       .. "change is meant", seen.sha256, entry.sha256:lower())
   end
   return { temp = temp, version = got.version, sha256 = seen.sha256, size = seen.size }
+end
+
+--- The same for one that must be of a kind; a copy of an earlier start is looked at, too.
+local function bring(entry, options)
+  local brought, err = bring_any(entry, options)
+  local problem = brought and entry.kind and require("appliance.fetch.kind").fault(entry.kind, brought.temp or entry.to)
+  if problem then return nil, failure.new("invalid", "it %s; correct the address, or put a whole one there", problem) end
+  return brought, err
 end
 
 --- Puts a whole one in its place.

@@ -2,7 +2,7 @@
 --- A profile's `plan{...}` gives a draft; normalise() makes the plan of it that is printed, compared and carried out:
 ---   { profile =, files = { [name] = { format, text, mode, keys } }, services = { spec, ... }, notes = { "sentence", ... },
 ---     urls = { { name = "master page", url = "http://..." }, ... },
----     fetch = { [name] = { from = "s3://...", sha256 =, mode =, watch = } }, nil when nothing is }
+---     fetch = { [name] = { from = "s3://...", sha256 =, mode =, watch =, kind = } }, nil when nothing is }
 --- A mistake in a draft is never fatal here: all of them come back at once, each with its service, field and cure.
 local failure = require "appliance.failure"
 

@@ -136,7 +136,7 @@ local function fetch_steps(current, wanted, file_changes, add)
       file_changes[name] = { name .. (old and " changed" or " is new") }
       add { kind = "fetch", object = name, entry = new,
             log = ("%s: fetched from %s"):format(name, require("appliance.fetch.address").shown(new.from)) }
-    elseif old.mode ~= new.mode then
+    elseif old.mode ~= new.mode or old.kind ~= new.kind then
       add { kind = "fetch", object = name, entry = new }
     end
   end

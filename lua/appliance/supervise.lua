@@ -143,7 +143,8 @@ function supervise.fetch(steps, state_dir, at_start)
   local list, errors, versions = {}, {}, {}
   for i, step in ipairs(steps) do
     local entry = step.entry
-    list[i] = { from = entry.from, to = path_of(step.object, state_dir), sha256 = entry.sha256, mode = entry.mode, plan = step.object }
+    list[i] = { from = entry.from, to = path_of(step.object, state_dir), sha256 = entry.sha256, mode = entry.mode, kind = entry.kind,
+                plan = step.object }
   end
   local ok, result, report = require("appliance.fetch").all(list, { state_dir = state_dir, partial = not at_start,
     strict = not at_start, seconds = not at_start and LATER or nil })

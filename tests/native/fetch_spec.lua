@@ -109,6 +109,22 @@ describe("fetching", function()
     assert.same({}, there())
   end)
 
+  it("takes a jar only where one is wanted, and looks at the copy of an earlier start, too", function()
+    server:put("/page.jar", "<html>sorry</html>")
+    server:put("/whole.jar", "PK\3\4 and more")
+    local page = { from = server.base .. "/page.jar", to = to "page.jar" }
+    local whole = { from = server.base .. "/whole.jar", to = to "whole.jar", kind = "jar" }
+    assert(fetch.all({ page, whole }, state()))
+    page.kind = "jar"
+    for _, known in ipairs { state(), { state_dir = home .. "/other" } } do
+      local ok, faults = fetch.all({ page, whole }, known)
+      assert.is_nil(ok)
+      assert.same({ page.from .. ': it is no jar (a jar is a ZIP archive, and this begins with "<html>sorry</htm", as a web page does); '
+        .. "correct the address, or put a whole one there" }, texts(faults))
+    end
+    assert.equal("<html>sorry</html>", file.read(to "page.jar"))
+  end)
+
   it("keeps what is there when a later fetch fails, and takes those that are whole if asked to", function()
     server:put("/a", "one")
     server:put("/b", "one")

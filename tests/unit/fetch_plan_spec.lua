@@ -87,10 +87,12 @@ describe("a plan that fetches", function()
       'fetch d: is a number; write { from = "s3://bucket/key" }',
       "fetch e: watch is a string; it takes true or false",
       "fetch f: is among `files` too; take another name for one of them",
+      'fetch g: there is no kind "ja"; it takes "jar"',
       "service s: inputs: the plan has no file aa",
     }, faults_of { files = { f = "x" }, fetch = {
       ["../x"] = "/x", [".known/x"] = "/x", a = { form = "/x" }, b = "gs://b/x",
       c = { from = "https://me:word@h/x y", sha256 = "12", mode = 4095 }, d = 5, e = { from = "/x", watch = "yes" }, f = "/x",
+      g = { from = "/x", kind = "ja" },
     }, services = { some("s", { inputs = { "aa" } }) } })
   end)
 

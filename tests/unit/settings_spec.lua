@@ -84,6 +84,31 @@ describe("settings", function()
       .. "for example EXT_JARS=/data/jars/one.jar", tostring(faults[1]))
   end)
 
+  it("that name a file of this node as a jar are told when it is none", function()
+    local home = os.tmpname()
+    local function stat(path)
+      return { kind = path:find "[.]jar$" and "file" or "dir" }
+    end
+    local function fault_of(content)
+      local path = home .. ".jar"
+      local jar <close> = assert(io.open(path, "wb"))
+      jar:write(content)
+      jar:close()
+      local env, faults = settings.read({ "spark.*" }, { EXT_JARS = path .. ",/classes" }, nil, stat)
+      os.remove(path)
+      return env and "" or tostring(faults[1]):match "which (.*), for example EXT_JARS=/data/jars/one.jar$"
+    end
+    assert.equal("", fault_of "PK\3\4\20\0")
+    assert.equal("", fault_of "PK\5\6\0\0")
+    assert.equal("is no jar (a jar is a ZIP archive, and this is empty)", fault_of "")
+    assert.equal("is no jar (a jar is a ZIP archive, and this begins with \"<!DOCTYPE html>\", as a web page does)",
+      fault_of "<!DOCTYPE html>\n<title>404</title>")
+    assert.equal("is no jar (a jar is a ZIP archive, and this begins with \"PK\\x01\\x02\")", fault_of "PK\1\2")
+    local _, faults = settings.read({ "spark.*" }, { EXT_JARS = home .. ".jar" }, nil, stat)
+    assert.matches("which can't be read (No such file or directory), for example", tostring(faults[1]), 1, true)
+    os.remove(home)
+  end)
+
   it("that name a Spark or a Java are held against the disk, together with all other faults", function()
     local there = { ["/spark"] = true, ["/spark/jars"] = true, ["/java"] = true, ["/java/bin/java"] = true, ["/java/release"] = true,
       ["/empty"] = true }

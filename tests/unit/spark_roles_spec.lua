@@ -179,8 +179,8 @@ describe("jars of EXT_JARS", function()
     local settings = { EXT_JARS = "/mine.jar,s3://b/p/x.jar,https://h/other/x.jar", EXT_WATCH = "true", SPARK_DIST_CLASSPATH = "/hadoop/*" }
     for name, on in pairs(ALL) do settings[name] = on end
     local made, services = assert(planned(settings))
-    assert.same({ ["jars/x.jar"] = { from = "s3://b/p/x.jar", mode = 420, watch = true },
-                  ["jars/2/x.jar"] = { from = "https://h/other/x.jar", mode = 420, watch = true } }, made.fetch)
+    assert.same({ ["jars/x.jar"] = { from = "s3://b/p/x.jar", mode = 420, watch = true, kind = "jar" },
+                  ["jars/2/x.jar"] = { from = "https://h/other/x.jar", mode = 420, watch = true, kind = "jar" } }, made.fetch)
     local mine = "/hadoop/*:/mine.jar:/state/fetched/jars/x.jar:/state/fetched/jars/2/x.jar"
     for _, name in ipairs { "master", "worker", "thriftserver" } do
       assert.equal("/opt/spark/jars/a.jar:/opt/spark/jars/b.jar:/state/conf:" .. mine, behind(services[name], "-cp"), name)

@@ -1,5 +1,5 @@
---- What a plan fetches: plan { fetch = { ["jars/x.jar"] = { from = "s3://...", sha256 =, mode =, watch = } } }. Pure; loaded by a plan
---- that fetches something.
+--- What a plan fetches: plan { fetch = { ["jars/x.jar"] = { from = "s3://...", sha256 =, mode =, watch =, kind = } } }. Pure; loaded by
+--- a plan that fetches something.
 local address = require "appliance.fetch.address"
 local check = require "appliance.plan.check"
 local failure = require "appliance.failure"
@@ -12,6 +12,7 @@ local FIELDS <const> = {
   sha256 = { "string", "the 64 hex digits that sha256sum prints" },
   mode = { "integer", "a number such as 420 (0644 in octal)" },
   watch = { "boolean", "true or false" },
+  kind = { "string", '"jar"' },
 }
 
 local function is_of(value, kind)
@@ -43,10 +44,13 @@ local function faults_of(name, object, files, fault)
   if type(object.sha256) == "string" and not object.sha256:find("^" .. ("%x"):rep(64) .. "$") then
     fault("sha256 is not " .. FIELDS.sha256[2])
   end
+  if type(object.kind) == "string" and not require("appliance.fetch.kind").is_known(object.kind) then
+    fault(('there is no kind "%s"; it takes %s'):format(object.kind, FIELDS.kind[2]))
+  end
   if math.type(object.mode) == "integer" and (object.mode < 0 or object.mode > 511) then fault("mode is not " .. FIELDS.mode[2]) end
 end
 
---- objects.check(draft, faults) -> { [name] = { from, sha256, mode, watch } }
+--- objects.check(draft, faults) -> { [name] = { from, sha256, mode, watch, kind } }
 function objects.check(made, faults)
   local fetch = {}
   for name, object in pairs(made.fetch) do
@@ -57,7 +61,7 @@ function objects.check(made, faults)
     else
       faults_of(name, object, made.files, fault)
       fetch[name] = { from = object.from, sha256 = type(object.sha256) == "string" and object.sha256:lower() or nil,
-                      mode = object.mode or 420, watch = object.watch or nil }
+                      mode = object.mode or 420, watch = object.watch or nil, kind = object.kind }
     end
   end
   return fetch
@@ -88,7 +92,8 @@ end
 
 --- One without its secrets.
 function objects.shown(object)
-  return { from = address.shown(object.from), sha256 = object.sha256, mode = ("%04o"):format(object.mode or 420), watch = object.watch }
+  return { from = address.shown(object.from), sha256 = object.sha256, mode = ("%04o"):format(object.mode or 420), watch = object.watch,
+           kind = object.kind }
 end
 
 --- Lines of `spark-appliance plan`.
@@ -105,7 +110,7 @@ function objects.describe(fetch, say)
   end
 end
 
-local COMPARED <const> = { "from", "sha256", "mode", "watch" }
+local COMPARED <const> = { "from", "sha256", "mode", "watch", "kind" }
 
 --- What differs: { { object =, field =, kind =, from =, to = } }, as plan/show.lua's diff has it.
 function objects.diff(from, to)

@@ -123,7 +123,13 @@ local function jars_are_there(env, all)
   for _, path in ipairs(all.stat and env.EXT_JARS or {}) do
     if path:sub(1, 1) == "/" then
       local there, err = all.stat((path:gsub("/%*$", "")))
-      if not there then all.fault("EXT_JARS", ("names %s, which can't be used (%s)"):format(path, tostring(err)), "/data/jars/one.jar") end
+      local problem
+      if not there then
+        problem = ("can't be used (%s)"):format(tostring(err))
+      elseif there.kind == "file" then
+        problem = require("appliance.fetch.kind").fault("jar", path)
+      end
+      if problem then all.fault("EXT_JARS", ("names %s, which %s"):format(path, problem), "/data/jars/one.jar") end
     end
   end
 end

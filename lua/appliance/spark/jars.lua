@@ -13,7 +13,7 @@ local function free_name(name, taken)
   return free
 end
 
---- jars.of(env) -> paths in their order, { [name of a plan's fetch] = { from =, watch = } }
+--- jars.of(env) -> paths in their order, { [name of a plan's fetch] = { from =, watch =, kind = } }
 function jars.of(env)
   local paths, fetched = {}, {}
   for i, from in ipairs(env.EXT_JARS or {}) do
@@ -21,7 +21,7 @@ function jars.of(env)
       paths[i] = from
     else
       local name = free_name(address.name(from), fetched)
-      fetched[name] = { from = from, watch = env.EXT_WATCH or nil }
+      fetched[name] = { from = from, watch = env.EXT_WATCH or nil, kind = "jar" }
       paths[i] = ("%s/fetched/%s"):format(env.STATE_DIR, name)
     end
   end
