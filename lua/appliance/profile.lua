@@ -73,7 +73,8 @@ function profile.choose(environ)
     local chosen = settings.read({ "PROFILE", "UNKNOWN_SETTINGS" }, only)
     return { chosen and chosen.PROFILE or environ.PROFILE }, "PROFILE"
   end
-  local zookeeper = is_set(environ, "ZOOKEEPER_STACK_NAME", "ZOOKEEPER_CONN_STRING", "ZK_CONN_STR", "ZookeeperConnString")
+  local zookeeper = is_set(environ, "ZOOKEEPER", "ZOOKEEPER_STACK_NAME", "ZOOKEEPER_CONN_STRING", "ZK_CONN_STR", "ZookeeperConnString",
+    "EXHIBITOR_HOSTS")
   if zookeeper then return { "ha" }, zookeeper end
   local masters = is_set(environ, "MASTER_URI", "SPARK_MASTER_URL", "SPARK_MASTER", "MASTER_STACK_NAME", "SPARK_MODE")
   if masters then return { "cluster", "single-node" }, masters end

@@ -215,6 +215,8 @@ local function checker(self)
       return false
     end,
     is_given = function(name) return self.source[name] ~= nil end,
+    --- The name that it was given by, which may be an alias.
+    called = function(name) return self.source[name] or name end,
     --- "MASTER_UI_PORT=8081 (default)", under the name that it was given by
     told = function(name)
       local source, origin = self.source[name] or name, self.origin[name]

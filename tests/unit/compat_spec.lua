@@ -68,17 +68,47 @@ describe("the older appliance's", function()
     assert.equal("spark://a:7077,b:7077", read { MASTER_URI = "spark://a:7077,b:7077" }.MASTER_URI)
     assert.equal("spark://a:7077", read { MASTER_STACK_NAME = "spark://a:7077" }.MASTER_URI)
     assert.equal("spark://b:7077", read { MASTER_STACK_NAME = "spark://a:7077", MASTER_URI = "spark://b:7077" }.MASTER_URI)
-    assert.truthy(faults_of { MASTER_STACK_NAME = "spark-masters" }:find "is the name of a stack, which this version can't look up")
+    assert.is_nil(read { MASTER_STACK_NAME = "spark-masters" }.MASTER_URI)
+    assert.equal("worker", roles { MASTER_STACK_NAME = "spark-masters" })
+    assert.equal('MASTER_STACK_NAME="a:7077" is neither the name of a stack (letters, digits and dashes) nor spark://host:7077,..., '
+      .. "for example MASTER_STACK_NAME=spark-masters", faults_of { MASTER_STACK_NAME = "a:7077" })
   end)
 
-  it("ZooKeeper under each of its names asks for masters that share one, which is told in words", function()
-    for _, name in ipairs { "ZOOKEEPER_STACK_NAME", "ZOOKEEPER_CONN_STRING", "ZK_CONN_STR", "ZookeeperConnString" } do
+  it("ZooKeeper under each of its names asks for masters that share one", function()
+    for _, name in ipairs { "ZOOKEEPER", "ZOOKEEPER_STACK_NAME", "ZOOKEEPER_CONN_STRING", "ZK_CONN_STR", "ZookeeperConnString" } do
       assert.same({ "ha" }, (profile.choose { START_MASTER = "true", [name] = "zk-1:2181,zk-2:2181" }))
-      assert.equal(name .. '="zk-1:2181,zk-2:2181" asks for masters that share a ZooKeeper, which this version can\'t do: it runs '
-        .. 'single nodes. '
-        .. "Leave it empty", faults_of { [name] = "zk-1:2181,zk-2:2181" })
-      assert.is_nil(read { [name] = "" }.ZOOKEEPER_STACK_NAME)
+      assert.equal("zk-1:2181,zk-2:2181", read { [name] = "zk-2:2181,zk-1" }.ZOOKEEPER)
+      assert.equal("zk-1:2181/spark/a", read { [name] = "zk-1/spark/a/" }.ZOOKEEPER)
+      assert.equal("exhibitor-spark", read { [name] = "exhibitor-spark" }.ZOOKEEPER)
+      assert.equal("exhibitor.example.org:2181", read { [name] = "exhibitor.example.org:2181" }.ZOOKEEPER)
+      assert.is_nil(read { [name] = "" }.ZOOKEEPER)
+      assert.equal(name .. '="zk-1:zk-2:2181" has "zk-1:zk-2:2181", which is not host:port (IPv6 goes in brackets), for example ' .. name
+        .. "=zk-1:2181,zk-2:2181,zk-3:2181", faults_of { [name] = "zk-1:zk-2:2181" })
     end
+    assert.same({ "ZK_CONN_STR is not used: ZOOKEEPER says otherwise and comes first" },
+      settings.notes(read { ZOOKEEPER = "a:2181", ZK_CONN_STR = "b:2181" }))
+  end)
+
+  it("ZooKeeper has no use where the profile asks none, which is told", function()
+    local function notes(profile_name)
+      local env = assert(settings.read({ "spark.*", "PROFILE" }, { ZK_CONN_STR = "a:2181", PROFILE = profile_name }))
+      return settings.notes(env)
+    end
+    assert.same({ "ZK_CONN_STR has no effect: PROFILE=cluster asks no ZooKeeper; leave PROFILE out, or set PROFILE=ha" }, notes "cluster")
+    assert.same({}, notes "ha")
+    local env, faults = settings.read({ "spark.*", "PROFILE" }, { PROFILE = "ha" })
+    assert.is_nil(env)
+    assert.equal("ZOOKEEPER is empty, and the profile ha is for masters that share one, for example "
+      .. "ZOOKEEPER=zk-1:2181,zk-2:2181,zk-3:2181", settings.explain(faults))
+  end)
+
+  it("APPLICATION_ID names the cluster", function()
+    assert.equal("spark", read {}.CLUSTER_NAME)
+    assert.equal("billing", read { APPLICATION_ID = "billing", ZOOKEEPER = "a:2181" }.CLUSTER_NAME)
+    assert.equal("mine", read { APPLICATION_ID = "billing", CLUSTER_NAME = "mine" }.CLUSTER_NAME)
+    assert.equal("an id/2", read { APPLICATION_ID = "an id/2" }.CLUSTER_NAME)
+    assert.truthy(faults_of { APPLICATION_ID = "an id/2", ZOOKEEPER = "a:2181" }:find(
+      'CLUSTER_NAME is "an id/2", which can\'t be a part of a path in ZooKeeper', 1, true))
   end)
 
   it("files of the user's come from this node, from S3 or from the web", function()
@@ -115,6 +145,7 @@ describe("the older appliance's", function()
     assert.same({ "CLUSTER_SIZE=3 has no effect: it counts masters that share a ZooKeeper, and none is given" },
       settings.notes(read { CLUSTER_SIZE = "3", START_MASTER = "true" }))
     assert.same({}, settings.notes(read { CLUSTER_SIZE = "3", START_WORKER = "true", MASTER_URI = "spark://a:7077" }))
+    assert.same({}, settings.notes(read { CLUSTER_SIZE = "3", START_MASTER = "true", ZK_CONN_STR = "a:2181" }))
   end)
 
   it("DEFAULT_CORES that is no whole number is told and ignored", function()

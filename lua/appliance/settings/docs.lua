@@ -4,8 +4,10 @@ local docs = {}
 --- Groups in the order a reader needs them; every shipped setting is in exactly one.
 docs.groups = {
   { "What runs here", "START_MASTER", "START_WORKER", "START_THRIFTSERVER", "SPARK_MODE", "PROFILE", "START_WEBAPP", "START_NOTEBOOK" },
-  { "Which cluster it belongs to", "MASTER_URI", "MASTER_STACK_NAME", "ZOOKEEPER_STACK_NAME", "CLUSTER_SIZE", "APPLICATION_ID",
-    "APPLICATION_VERSION" },
+  { "Which cluster it belongs to", "MASTER_URI", "MASTER_STACK_NAME", "ZOOKEEPER", "CLUSTER_NAME", "CLUSTER_SIZE",
+    "CLUSTER_WAIT", "NODE_NAME", "APPLICATION_ID", "APPLICATION_VERSION" },
+  { "Masters that share a ZooKeeper", "ZOOKEEPER_SESSION", "ZOOKEEPER_AUTH", "ZOOKEEPER_RELAY", "ZOOKEEPER_SQL_NAMESPACE", "SQL_RELAY",
+    "THRIFT_BACKEND_PORT", "HEALTH_PORT", "EXHIBITOR_HOSTS", "EXHIBITOR_PORT", "EXHIBITOR_POLL", "EXHIBITOR_USER", "EXHIBITOR_PASSWORD" },
   { "How much it uses and offers", "WORKER_CORES", "WORKER_MEMORY", "EXECUTOR_MEMORY", "DRIVER_MEMORY", "DEFAULT_CORES", "THRIFT_CORES",
     "THRIFT_MEMORY", "THRIFT_EXECUTOR_MEMORY", "DAEMON_MEMORY", "SPARK_WORKER_INSTANCES" },
   { "Your configuration files and jars", "SPARK_CONF_DIR", "EXT_CONF", "EXT_JARS", "HIVE_SITE_XML", "EXT_WATCH",
@@ -30,8 +32,7 @@ docs.groups = {
 docs.settings = {
   -- the supervisor itself
   PROFILE = "The profile, by name or path. Empty: chosen by what else is set (ZooKeeper: `ha`; MASTER_URI, or only one of master and "
-    .. "worker: `cluster` "
-    .. "where there is one; else `single-node`).",
+    .. "worker: `cluster`; else `single-node`).",
   APPLIANCE_PROFILES = "Directories of profiles, separated by colons, looked through before /etc/spark-appliance and the shipped ones.",
   STATE_DIR = "The one writable directory: configuration as written, recovery data, work of applications, control socket. Empty: "
     .. "/var/lib/spark-appliance where that can be written, else $XDG_STATE_HOME/spark-appliance or ~/.local/state/spark-appliance, and "
@@ -65,10 +66,33 @@ docs.settings = {
 
   -- whom it belongs to
   MASTER_URI = "The masters that worker and SQL server belong to, `spark://host:7077[,host:7077]`. Empty: the master of this node.",
-  MASTER_STACK_NAME = "A literal spark://... list, as MASTER_URI. Names of stacks can't be looked up by this version.",
-  ZOOKEEPER_STACK_NAME = "Masters that share a ZooKeeper (`host:2181,...`). Not in this version: leave it empty.",
-  CLUSTER_SIZE = "Masters that share a ZooKeeper; has no effect on a single node.",
-  APPLICATION_ID = "What this deployment is called. Accepted; has no effect on a single node.",
+  MASTER_STACK_NAME = "The stack (CloudFormation) whose instances are the masters, found by its load balancer and looked up again every "
+    .. "minute; or a literal spark://... list, as MASTER_URI, which beats it.",
+  ZOOKEEPER = "Masters that share a ZooKeeper: its servers, `host:2181,host:2181/path`, where path is the part of the tree to stay in. A "
+    .. "single host:2181 that is a name is first asked as an Exhibitor (EXHIBITOR_PORT), as the older appliance's load balancer is one. "
+    .. "A word without port is the name of a stack (CloudFormation) whose instances are the servers. With EXHIBITOR_HOSTS: what is used "
+    .. "while no Exhibitor answers.",
+  CLUSTER_NAME = "What tells this cluster from others in the same ZooKeeper; the same on all its nodes. Empty: APPLICATION_ID.",
+  CLUSTER_SIZE = "How many masters share the ZooKeeper: workers and SQL server wait until so many are known, CLUSTER_WAIT at most. Has no "
+    .. "effect on a single node.",
+  CLUSTER_WAIT = "How long that is waited for; then the node goes on with the masters there are. 0: not at all.",
+  NODE_NAME = "What this node is called among the others; no two may have the same. Empty: its address.",
+  ZOOKEEPER_SESSION = "How long the servers keep the place of a node they no longer hear from: how soon a dead node is noticed. They "
+    .. "allow no less than two of their ticks (4 s by default).",
+  ZOOKEEPER_AUTH = "user:password for what this node writes into ZooKeeper (digest): others can read it, not change it. The same on all "
+    .. "nodes. Better in a file: ZOOKEEPER_AUTH_FILE.",
+  ZOOKEEPER_RELAY = "Masters reach ZooKeeper through a port of ours on 127.0.0.1, so that a changed list of servers needs no restart of "
+    .. "theirs.",
+  ZOOKEEPER_SQL_NAMESPACE = "Where the SQL server is published in ZooKeeper in HiveServer2's format: the clients' zooKeeperNamespace.",
+  SQL_RELAY = "THRIFT_PORT of every node leads to the SQL server, wherever it runs.",
+  THRIFT_BACKEND_PORT = "With SQL_RELAY: the port on which the SQL server itself listens.",
+  HEALTH_PORT = "Answer /livez, /readyz, /leader and /thriftserver with 200 or 503 on this port, for load balancers. 0: closed.",
+  EXHIBITOR_HOSTS = "Exhibitors to ask which servers ZooKeeper has, hosts separated by commas. Their last good answer is kept on disk.",
+  EXHIBITOR_PORT = "The port of Exhibitor's REST API.",
+  EXHIBITOR_POLL = "How often it is asked.",
+  EXHIBITOR_USER = "User for Exhibitor, where it wants one (basic authentication).",
+  EXHIBITOR_PASSWORD = "Its password. Better in a file: EXHIBITOR_PASSWORD_FILE.",
+  APPLICATION_ID = "What this deployment is called; CLUSTER_NAME follows it.",
   APPLICATION_VERSION = "The deployment's own version. Accepted; has no effect on a single node.",
 
   -- files of the user's
@@ -162,7 +186,8 @@ docs.aliases = {
   SPARK_LOCAL_HOSTNAME = "Spark binds it too; here it is only what others are told",
   SPARK_LOCAL_IP = "also the address of web pages",
   SPARK_DIR = "the older images' name",
-  ZK_CONN_STR = "the older appliance's first name for it",
+  ZOOKEEPER_STACK_NAME = "the older appliance's name",
+  ZK_CONN_STR = "its first name there",
   ZookeeperConnString = "the name of the Senza parameter",
 }
 
@@ -195,6 +220,7 @@ docs.types = {
   address = "a host name or an address, no port",
   hosts = "`host:port,...`, IPv6 in brackets",
   masters = "`spark://host:7077,...`",
+  zookeeper = "`host:2181,...`, a path may follow; or the name of a stack",
   file = "an absolute path or a file:// URI",
   source = "an absolute path, or a s3://, https://, http:// or file:// URI",
   list = "items separated by commas",

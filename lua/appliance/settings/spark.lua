@@ -11,10 +11,6 @@ local function memory(def)
   return def
 end
 
-local function no_cluster_state(what)
-  return what .. ", which this version can't do: it runs single nodes. Leave it empty"
-end
-
 local roles = { "START_MASTER", "START_WORKER", "START_THRIFTSERVER" }
 
 --- What runs here, said by START_*, else by SPARK_MODE, else (nobody said anything) a whole node, or a worker when a master is named.
@@ -42,15 +38,24 @@ local function settle_roles(env, all)
   end
 end
 
+--- Does this node share a ZooKeeper with others, and its profile use it?
+local function shares_zookeeper(env)
+  return (env.ZOOKEEPER or env.EXHIBITOR_HOSTS) and env.PROFILE ~= "single-node" and env.PROFILE ~= "cluster"
+end
+
 --- What of this node opens which port; a page with TLS leaves a redirection at its old one. A worker's 0 means any that is free.
 local function ports_in_use(env)
   local is_node = env.START_MASTER or env.START_WORKER
+  -- With a ZooKeeper every node has the SQL server's port, which leads to where it runs, and the server itself another one.
+  local has_sql_relay = env.SQL_RELAY and shares_zookeeper(env)
   return {
     { "MASTER_PORT", env.START_MASTER }, { "MASTER_UI_PORT", env.START_MASTER },
     { "MASTER_REST_PORT", env.START_MASTER and env.MASTER_REST },
     { "WORKER_PORT", env.START_WORKER and env.WORKER_PORT ~= 0 }, { "WORKER_UI_PORT", env.START_WORKER },
     { "SPARK_WEBUI_SSL_PORT", is_node and env.SPARK_SSL_ENABLED },
-    { "THRIFT_PORT", env.START_THRIFTSERVER },
+    { "THRIFT_PORT", env.START_THRIFTSERVER or has_sql_relay },
+    { "THRIFT_BACKEND_PORT", env.START_THRIFTSERVER and has_sql_relay },
+    { "HEALTH_PORT", env.HEALTH_PORT and env.HEALTH_PORT ~= 0 },
   }
 end
 
@@ -79,6 +84,9 @@ end
 local function settle_roles_and_ports(env, all)
   settle_roles(env, all)
   distinct_ports(env, all)
+  if env.CLUSTER_SIZE and env.CLUSTER_SIZE > 1 and env.START_MASTER and not shares_zookeeper(env) then
+    all.note(("CLUSTER_SIZE=%d has no effect: it counts masters that share a ZooKeeper, and none is given"):format(env.CLUSTER_SIZE))
+  end
 end
 
 --- A directory that somebody named is looked at before anything is started; without a name it is looked for later, as a fact.
@@ -89,12 +97,19 @@ local function home_check(name, fault_of)
   end
 end
 
+--- The masters themselves, or the name of the stack that they are in, which the fact cluster.masters() looks up.
 local function literal_masters(env, all)
   local name = env.MASTER_STACK_NAME
   if not name then return end
   if not name:lower():find "^spark://" then
-    return all.fault("MASTER_STACK_NAME", "is the name of a stack, which this version can't look up: give the masters themselves",
-      "spark://10.0.0.5:7077")
+    if not name:find "^%a[%w-]*$" then
+      all.fault("MASTER_STACK_NAME", "is neither the name of a stack (letters, digits and dashes) nor spark://host:7077,...",
+        "spark-masters")
+    elseif env.PROFILE == "single-node" then
+      all.fault("MASTER_STACK_NAME", "is the name of a stack, which PROFILE=single-node doesn't look up: leave PROFILE out, or give the "
+        .. "masters themselves", "spark://10.0.0.5:7077")
+    end
+    return
   end
   local masters, problem, example = require("appliance.settings.types").masters(name, {})
   if not masters then return all.fault("MASTER_STACK_NAME", problem, example) end
@@ -159,12 +174,6 @@ local function need_stores(env, all)
   end
 end
 
-local function no_lone_cluster(env, all)
-  if env.CLUSTER_SIZE > 1 and env.START_MASTER then
-    all.note(("CLUSTER_SIZE=%d has no effect: it counts masters that share a ZooKeeper, and none is given"):format(env.CLUSTER_SIZE))
-  end
-end
-
 local function one_worker(env, all)
   if env.SPARK_WORKER_INSTANCES > 1 then
     all.fault("SPARK_WORKER_INSTANCES", "asks for several workers on one node, which Spark has deprecated: leave it out and let "
@@ -172,7 +181,7 @@ local function one_worker(env, all)
   end
 end
 
-return {
+local schema = {
   -- what runs
   START_MASTER = { type = "flag", check = settle_roles_and_ports },
   START_WORKER = { type = "flag" },
@@ -184,9 +193,6 @@ return {
   -- whom it belongs to
   MASTER_URI = { type = "masters", aliases = { "SPARK_MASTER_URL", "SPARK_MASTER" } },
   MASTER_STACK_NAME = { type = "string", check = literal_masters },
-  ZOOKEEPER_STACK_NAME = { type = "string", aliases = { "ZOOKEEPER_CONN_STRING", "ZK_CONN_STR", "ZookeeperConnString" },
-    later = no_cluster_state "asks for masters that share a ZooKeeper" },
-  CLUSTER_SIZE = { type = "integer", default = "1", least = 1, check = no_lone_cluster },
   APPLICATION_ID = { type = "string", default = "spark" },
   APPLICATION_VERSION = { type = "string" },
 
@@ -265,3 +271,7 @@ return {
   AUTH_URL = { type = "string", later = "belongs to the REST gateway, which this version has not: leave it empty" },
   OAUTH2_SCOPE = { type = "string", default = "uid" },
 }
+
+for name, def in pairs(require "appliance.settings.cluster") do schema[name] = def end
+
+return schema

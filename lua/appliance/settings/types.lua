@@ -164,6 +164,14 @@ function types.masters(text, def)
   return "spark://" .. types.hosts_text(hosts)
 end
 
+--- Where ZooKeeper is: servers, or the name of a stack. As one text; lua/appliance/cluster/address.lua takes it apart.
+function types.zookeeper(text)
+  local address = require "appliance.cluster.address"
+  local parsed, problem, example = address.parse(text)
+  if not parsed then return nil, problem, example end
+  return address.text(parsed)
+end
+
 --- A file by path or file:// -> its path.
 function types.file(text, def)
   local example = def.example or "/data/" .. (text:match "([^/]+)$" or "file")
