@@ -176,14 +176,20 @@ function node:fetch_first(decision)
   local served, problem, code = self:serve()                   -- this may take long: `status` says what is waited for
   if not served then return nil, { problem }, code end
   self.state = count == 1 and "it fetches a file" or ("it fetches %d files"):format(count)
-  local errors, problems = apart("fetch", require("appliance.supervise").fetch, table.move(steps, 1, count, 1, {}), self.state_dir, true)
+  local errors, copies = apart("fetch", require("appliance.supervise").fetch, table.move(steps, 1, count, 1, {}), self.state_dir, true)
   self.state = nil
-  if not errors then return nil, problems end
+  if not errors then return nil, copies end
   local faults = {}
   for i = 1, count do faults[#faults + 1] = errors[steps[i].object] end
   if faults[1] then return nil, faults end
   table.move(steps, count + 1, #steps + count, 1)
+  self:follower_of_objects():took_copies(copies)
   return true
+end
+
+function node:follower_of_objects()
+  self.objects = self.objects or require("appliance.objects").new(self.state_dir, function() self:tell "facts" end)
+  return self.objects
 end
 
 --- Where services find their configuration.
@@ -211,8 +217,7 @@ function node:carry_out(decision)
     credentials and function(spec) return credentials:environment(spec) end)
   self.plan = supervise.in_force(decision.wanted, failures, self.plan)
   if self.plan.fetch or self.objects then
-    self.objects = self.objects or require("appliance.objects").new(self.state_dir, function() self:tell "facts" end)
-    self.objects:follow(self.plan.fetch or {}, failures)
+    self:follower_of_objects():follow(self.plan.fetch or {}, failures, decision.steps)
   end
   if credentials then
     credentials:sweep(function(name) return self.supervise.view(name) end)

@@ -253,9 +253,9 @@ local PERIOD <const> = 60                                      -- seconds betwee
 
 --- Looks at each entry's source for ever, about once a minute and at different times on different nodes; changed(entry, version)
 --- when another version is there than the entry's (or, without one, than at the first look), again at the next look if that says false.
+--- told(entry, err), when given, is called when a source can't be asked, and without err when it can for the first time or again.
 --- Runs as a task: cancel it to end it.
--- That a source can't be asked is told once, and again when it can.
-function fetch.watch(list, changed, period)
+function fetch.watch(list, changed, period, told)
   local log = require "appliance.core.log"
   local versions, silent = {}, {}
   for i, entry in ipairs(list) do versions[i] = entry.version end
@@ -264,11 +264,15 @@ function fetch.watch(list, changed, period)
     for i, entry in ipairs(list) do
       local version, err = fetch.version(entry.from, 30)
       if err then
-        if not silent[i] then log.warn(("%s: can't be asked whether it has changed: %s"):format(subject(entry), tostring(err))) end
+        if not silent[i] then
+          log.warn(("%s: can't be asked whether it has changed: %s"):format(subject(entry), tostring(err)))
+          if told then told(entry, err) end
+        end
         silent[i] = true
       elseif version then
         if silent[i] then log.info(("%s: can be asked again"):format(subject(entry))) end
-        silent[i] = nil
+        if silent[i] ~= false and told then told(entry, nil) end
+        silent[i] = false
         local is_new = versions[i] and version ~= versions[i]
         if not is_new or changed(entry, version) ~= false then versions[i] = version end
       end

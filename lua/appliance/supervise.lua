@@ -136,11 +136,12 @@ function supervise.found(directory, state_dir)
   return { files = files, services = {}, fetch = fetched and next(fetched) and fetched or nil }
 end
 
---- supervise.fetch(steps, state_dir, at_start) -> { [object] = err }. At the start it is all of them or none.
+--- supervise.fetch(steps, state_dir, at_start) -> { [object] = err }, { [object] = why a copy of an earlier start was taken }. At the
+--- start it is all of them or none.
 function supervise.fetch(steps, state_dir, at_start)
   local log = require "appliance.core.log"
   local path_of = require("appliance.plan.objects").path
-  local list, errors, versions = {}, {}, {}
+  local list, errors, copies = {}, {}, {}
   for i, step in ipairs(steps) do
     local entry = step.entry
     list[i] = { from = entry.from, to = path_of(step.object, state_dir), sha256 = entry.sha256, mode = entry.mode, kind = entry.kind,
@@ -151,14 +152,14 @@ function supervise.fetch(steps, state_dir, at_start)
   report = ok and result or report
   for i, step in ipairs(steps) do
     local its = report[list[i].to]
-    errors[step.object], versions[step.object] = its.err, its.version
+    errors[step.object], copies[step.object] = its.err, its.stale
     if its.stale then
       log.warn(("%s: the copy of an earlier start is used: %s"):format(step.object, tostring(its.stale)))
     elseif step.log and not its.kept and not its.err and (ok or not at_start) then
       log.info(("%s, %s"):format(step.log, require("appliance.settings.types").size_text(its.size)))
     end
   end
-  return errors, versions
+  return errors, copies
 end
 
 --- The real world: files below the conf directory (or absolute), what is fetched below STATE_DIR, services under the program's supervisor.

@@ -25,7 +25,7 @@ describe("files of the user's from elsewhere", function()
       <property><name>javax.jdo.option.ConnectionPassword</name><value>hunter2</value></property>
       <property><name>hive.a</name><value>1</value></property></configuration>]])
     watch = fetch.watch
-    fetch.watch = function(list, changed) return watch(list, changed, 0.02) end
+    fetch.watch = function(list, changed, _, told) return watch(list, changed, 0.02, told) end
   end)
   after_each(function()
     fetch.watch = watch

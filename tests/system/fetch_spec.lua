@@ -144,6 +144,11 @@ describe("a node whose plan fetches", function()
     await "not carried out: "
     await "in force but for what failed"
     assert.equal("two", file.read(home .. "/state/fetched/x"))
+    local status = assert(io.popen(("STATE_DIR=%s/state timeout 20 %s status 2>&1"):format(home, program)))
+    local shown = status:read "a"
+    status:close()
+    assert.matches("\nx  +3 B  +etag %x+.*" .. server.base .. "/new\n", shown)
+    assert.matches("\nx, %d.* ago: " .. server.base .. "/none: there is no such file: correct the address %(404%)\n", shown)
     profile ""
     local text = file.read(home .. "/profiles/p.lua"):gsub('inputs = { "x" }', "")
     assert(file.replace(home .. "/profiles/p.lua", text, 420, false))

@@ -212,6 +212,26 @@ note: port 7077 is open to others without authentication
     assert.matches("\nworker +stopped +7 .*  stopped by a signal %(SIGSTOP%); kill %-CONT 7\n", text)
   end)
 
+  it("status: what was fetched, and what failed last", function()
+    answers["GET /status"] = { program = node.program, profile = "p", state = "running", urls = {}, notes = {}, services = {}, objects = {
+      { name = "EXT_CONF", from = "https://h/x?(redacted)", size = 120, sha256 = ("ab"):rep(32), fetched = 90 },
+      { name = "jars/x.jar", from = "s3://b/x.jar", size = 1 << 21, version = "etag 9b2c", fetched = 3600, watch = true,
+        error = "no", failed = 12 },
+      { name = "y", from = "s3://b/y", error = "it is no jar", failed = 1 },
+    } }
+    local code, text = run "status"
+    assert.equal(0, code)
+    assert.matches([[
+
+FETCHED     SIZE     VERSION                     AGE         FROM
+EXT_CONF    120 B    sha256 abababababababab...  1 min 30 s  https://h/x?(redacted)
+jars/x.jar  2.0 MiB  etag 9b2c                   1 h 0 min   s3://b/x.jar (watched)
+y           -                                    -           s3://b/y
+jars/x.jar, 12 s ago: no
+y, 1.0 s ago: it is no jar
+]], text, 1, true)
+  end)
+
   it("status --watch: each change as it comes", function()
     answers["GET /status?follow=1"] = { json.encode(node) .. "\n" .. json.encode(node):sub(1, 10), json.encode(node):sub(11) .. "\n" }
     local code, text = run("status", "--watch", "--json")

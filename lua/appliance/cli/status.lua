@@ -53,6 +53,29 @@ local function rows_of(term, services, later)
   return term:table(rows)
 end
 
+local function version_of(object)
+  return object.version or object.sha256 and "sha256 " .. object.sha256:sub(1, 16) .. "..." or ""
+end
+
+--- What was fetched, and below it what failed last.
+local function objects_of(term, objects, later)
+  local rows = { {} }
+  for i, title in ipairs { "FETCHED", "SIZE", "VERSION", "AGE", "FROM" } do rows[1][i] = { title, "dim" } end
+  for _, object in ipairs(objects) do
+    rows[#rows + 1] = {
+      object.error and { object.name, "yellow" } or object.name, object.size and terminal.size(object.size) or "-", version_of(object),
+      object.fetched and terminal.duration(object.fetched + later) or "-", object.from .. (object.watch and " (watched)" or ""),
+    }
+  end
+  local lines = { term:table(rows) }
+  for _, object in ipairs(objects) do
+    if object.error then
+      lines[#lines + 1] = ("%s, %s ago: %s"):format(object.name, terminal.duration(object.failed + later), object.error)
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
 --- The whole picture as one text. Pure but for the terminal's colours.
 function status.render(term, node, later)
   later = later or 0
@@ -64,6 +87,7 @@ function status.render(term, node, later)
       parts[#parts + 1] = ("%s, its last lines:\n  %s\n"):format(term:paint("bold", service.name), lines)
     end
   end
+  if node.objects then parts[#parts + 1] = objects_of(term, node.objects, later) .. "\n" end
   local links = {}
   for i, url in ipairs(node.urls) do links[i] = { url.name, url.url } end
   if #links > 0 then parts[#parts + 1] = term:table(links) .. "\n" end

@@ -62,6 +62,13 @@ function status.planned(node, name)
   end
 end
 
+--- What was fetched, nil where nothing is.
+local function objects_of(node)
+  if not node.objects and not package.loaded["appliance.facts.fetched"] then return nil end
+  local list = require("appliance.control.objects").of(node)
+  return list[1] and json.array(list) or nil
+end
+
 function status.of(node)
   local host = require "appliance.core.host"
   local services, planned = json.array(), {}
@@ -70,7 +77,7 @@ function status.of(node)
   return {
     program = { version = host.version(), pid = host.pid(), uptime = age(node.started, task.now()), memory = (process(host.pid())) },
     profile = node.plan and node.plan.profile, state = node.plan and (node.state or "running") or node.state or "starting",
-    services = services,
+    services = services, objects = objects_of(node),
     notes = json.array(table.move(node.plan and node.plan.notes or {}, 1, #(node.plan and node.plan.notes or {}), 1, {})),
     urls = json.array(table.move(node.plan and node.plan.urls or {}, 1, #(node.plan and node.plan.urls or {}), 1, {})),
   }
