@@ -56,7 +56,7 @@ describe("settings of a cluster", function()
   end)
 
   it("take secrets from files and keep them out of sentences", function()
-    local env = read({ ZOOKEEPER = "a", ZOOKEEPER_AUTH_FILE = "/run/zk", EXHIBITOR_HOSTS = "e-1, e-2", EXHIBITOR_USER = "u",
+    local env = read({ ZOOKEEPER = "a:2181", ZOOKEEPER_AUTH_FILE = "/run/zk", EXHIBITOR_HOSTS = "e-1, e-2", EXHIBITOR_USER = "u",
       EXHIBITOR_PASSWORD_FILE = "/run/ex" }, { ["/run/zk"] = "spark:sesame\n", ["/run/ex"] = "open\n" })
     assert.same({ "spark:sesame", "u", "open", { "e-1", "e-2" } },
       { env.ZOOKEEPER_AUTH, env.EXHIBITOR_USER, env.EXHIBITOR_PASSWORD, env.EXHIBITOR_HOSTS })
@@ -76,6 +76,11 @@ describe("settings of a cluster", function()
     for _, name in ipairs { "CLUSTER_NAME", "NODE_NAME", "ZOOKEEPER_SQL_NAMESPACE", "EXHIBITOR_USER" } do
       assert.truthy(("\n" .. text):find("\n" .. name .. "="), name .. "\n" .. text)
     end
+  end)
+
+  it("say in one way whom to ask", function()
+    assert.truthy(faults_of { ZOOKEEPER = "zk", EXHIBITOR_HOSTS = "e" }:find("keep one of the two", 1, true))
+    read { ZOOKEEPER = "zk:2181", EXHIBITOR_HOSTS = "e" }
   end)
 
   it("that are misspelt are told", function()

@@ -12,22 +12,6 @@ local WHOLE <const> = 6 * 3600                                 -- of one transfe
 
 local REDIRECTING <const> = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
-local LETTERS <const> = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-local function base64(text)
-  local encoded = text:gsub("..?.?", function(group)
-    local a, b, c = group:byte(1, 3)
-    local bits = a << 16 | (b or 0) << 8 | (c or 0)
-    local letters = ""
-    for i = 0, #group do
-      local at = bits >> (18 - 6 * i) & 63
-      letters = letters .. LETTERS:sub(at + 1, at + 1)
-    end
-    return letters .. ("="):rep(3 - #group)
-  end)
-  return encoded
-end
-
 --- Where a Location leads, from `base` (RFC 3986, 5.2). A fragment is nobody's affair.
 local function resolve(base, location)
   location = location:gsub("#.*$", "")
@@ -68,7 +52,7 @@ end
 
 local function with_user(source, headers)
   if not source.user then return headers end
-  local more = { Authorization = "Basic " .. base64(source.user) }
+  local more = { Authorization = "Basic " .. require("appliance.s3.base64").encode(source.user) }
   for name, value in pairs(headers) do more[name] = value end
   return more
 end

@@ -27,6 +27,10 @@ end
 
 --- A profile that runs no cluster would pass over it in silence.
 local function zookeeper_has_use(env, all)
+  if env.ZOOKEEPER and env.EXHIBITOR_HOSTS and require("appliance.cluster.address").parse(env.ZOOKEEPER).stack then
+    return all.fault("ZOOKEEPER", "is the name of a stack, and EXHIBITOR_HOSTS says whom to ask: keep one of the two, or give the servers "
+      .. "to use while no Exhibitor answers", "zk-1:2181,zk-2:2181,zk-3:2181")
+  end
   if env.PROFILE == "ha" and not has_zookeeper(env) then
     all.fault("ZOOKEEPER", "is empty, and the profile ha is for masters that share one", "zk-1:2181,zk-2:2181,zk-3:2181")
   elseif has_zookeeper(env) and (env.PROFILE == "single-node" or env.PROFILE == "cluster") then
