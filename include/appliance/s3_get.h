@@ -5,7 +5,9 @@
  *  - A connection that breaks is taken up where it broke, as long as it goes on at all; not so an object without ETag (or with a weak one) and
  *    without a version, of which nobody can tell whether the rest is of the same.
  *  - The bytes are held against the checksum that S3 has of the object, whatever their order; those made of parts (COMPOSITE), too, when the
- *    parts end where a MiB does. A file or memory whose bytes differ is fetched a second time before that is told.
+ *    parts end where a MiB does. A SHA can't be put together: file and memory are read again for it, half a MiB a turn of the loop, where they
+ *    came out of order or in parts; of what goes to a descriptor, one of parts is not known. A file or memory whose bytes differ is fetched
+ *    a second time before that is told.
  *  - A file appears under its name when it is whole, in place of the old one; on failure and after a stop nothing is left of it.
  * Invariant: `done` is called exactly once for each s3_get_start that returned true, in the loop and never from within the start, unless
  * s3_get_stop comes first. */

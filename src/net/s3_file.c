@@ -38,10 +38,10 @@ static bool create_temp(struct s3_file *file, mode_t mode, struct err *err)
             file->temp = NULL;
             return err_set(err, ERR_SYSTEM, "%s: no memory", file->path);
         }
-        file->fd = sys.open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        file->fd = sys.open(file->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (file->fd < 0 && errno == EEXIST && is_left_over(file->temp)) {
             sys.unlink(file->temp);
-            file->fd = sys.open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+            file->fd = sys.open(file->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         }
         if (file->fd >= 0)
             return true;
@@ -105,6 +105,23 @@ bool s3_file_write(struct s3_file *file, int64_t offset, const char *data, size_
             continue;
         if (count < 0)
             return write_failed(file, err);
+        offset += count;
+        data += count;
+        length -= (size_t)count;
+    }
+    return true;
+}
+
+bool s3_file_read(const struct s3_file *file, int64_t offset, char *data, size_t length, struct err *err)
+{
+    while (length > 0) {
+        ssize_t count = pread(file->fd, data, length, offset);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return err_errno(err, "read %s", file->temp);
+        if (count == 0)
+            return err_set(err, ERR_SYSTEM, "read %s: it ends at byte %lld: somebody else has changed it", file->temp, (long long)offset);
         offset += count;
         data += count;
         length -= (size_t)count;

@@ -76,6 +76,7 @@ static bool fetch_again(struct s3_getting *g)
     enum aws_checksum_kind kind = g->sums.kind;
     s3_sums_end(&g->sums);
     g->second_time = true;
+    g->reading = false;
     g->get->received = 0;
     g->get->body.length = 0;
     g->spans.next = g->spans.lead_end = g->start;
@@ -84,9 +85,42 @@ static bool fetch_again(struct s3_getting *g)
     return s3_sums_start(&g->sums, kind, g->get->size, &err) || s3_getting_fail(g, &err);
 }
 
+/* A piece of what is here goes through the checksum again, and so on until all has: between two of them the loop turns. */
+static void read_piece(struct s3_getting *g)
+{
+    enum { PIECE = 512 * 1024 };
+    struct err err;
+    int64_t left = g->get->size - g->read_at;
+    size_t length = left < PIECE ? (size_t)left : PIECE;
+    if (g->to == S3_TO_MEMORY) {
+        s3_sums_add(&g->sums, g->read_at, g->get->body.data + g->read_at, length);
+    } else {
+        char *piece = malloc(length + 1);
+        bool ok = piece ? s3_file_read(&g->file, g->read_at, piece, length, &err)
+                        : err_set(&err, ERR_SYSTEM, "%s: no memory to read it again", g->subject);
+        if (ok)
+            s3_sums_add(&g->sums, g->read_at, piece, length);
+        free(piece);
+        if (!ok) {
+            s3_getting_fail(g, &err);
+            return;
+        }
+    }
+    g->read_at += (int64_t)length;
+    s3_getting_soon(g);
+}
+
 static void finish(struct s3_getting *g)
 {
     struct s3_get *get = g->get;
+    if (!g->reading && g->to != S3_TO_DESCRIPTOR && s3_sums_again(&g->sums, bytes_of(g->said), g->upload_part)) {
+        g->reading = true;
+        g->read_at = 0;
+    }
+    if (g->reading && g->read_at < get->size) {
+        read_piece(g);
+        return;
+    }
     struct err err;
     enum aws_checksum_kind kind = g->sums.kind;
     enum s3_sums_verdict verdict = s3_sums_check(&g->sums, bytes_of(g->said), g->upload_part);

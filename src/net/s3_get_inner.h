@@ -46,6 +46,8 @@ struct s3_getting {
     struct headers ask_part_headers;
     int64_t upload_part;
     bool asking_part, asked_part, second_time, landing, failed;
+    bool reading;    /* all is here, and goes through the checksum once more, */
+    int64_t read_at; /* from the first byte to the last */
     /* Where it goes. */
     enum s3_to to; /* a path to what is no file is TO_DESCRIPTOR */
     struct s3_file file;

@@ -25,6 +25,8 @@ bool s3_file_open(struct s3_file *, const char *path, mode_t mode, struct err *)
 /* Takes the room on the disk now, where the file system can: a full disk is told before anything is fetched. */
 bool s3_file_reserve(struct s3_file *, int64_t size, struct err *);
 bool s3_file_write(struct s3_file *, int64_t offset, const char *data, size_t length, struct err *);
+/* What was written there; false also when it is not all of that length. */
+bool s3_file_read(const struct s3_file *, int64_t offset, char *data, size_t length, struct err *);
 /* In place of the old one: with the time of its last change when changed_wall_ms >= 0, and synced to the disk first, on a helper thread, when
  * `durable`: then, and only then, `landed` says how it went. Otherwise it is done, or has failed, on return. */
 bool s3_file_land(struct s3_file *, struct loop *, int64_t changed_wall_ms, bool durable,

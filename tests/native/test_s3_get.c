@@ -587,17 +587,17 @@ static void holds_what_came_in_parts_against_the_checksum_of_the_whole(void **un
 }
 
 /* What S3 says of the pattern when it was uploaded in parts of 5 MiB. */
-static const char *checksum_of_parts(void)
+static const char *checksum_of_parts(enum aws_checksum_kind kind)
 {
     enum { PART = 5 * 1024 * 1024 };
     static char text[AWS_CHECKSUM_TEXT_SIZE];
     char *data = pattern(LARGE);
     struct aws_checksum all;
     unsigned char raw[AWS_CHECKSUM_RAW_SIZE];
-    assert_true(aws_checksum_start(&all, AWS_CHECKSUM_CRC32, NULL));
+    assert_true(aws_checksum_start(&all, kind, NULL));
     for (size_t at = 0; at < LARGE; at += PART) {
         struct aws_checksum one;
-        assert_true(aws_checksum_start(&one, AWS_CHECKSUM_CRC32, NULL));
+        assert_true(aws_checksum_start(&one, kind, NULL));
         aws_checksum_add(&one, data + at, LARGE - at < PART ? LARGE - at : PART);
         size_t length = aws_checksum_finish(&one, raw);
         aws_checksum_add(&all, raw, length);
@@ -622,7 +622,7 @@ static void part_is(size_t length)
 static void holds_what_came_against_the_checksum_of_its_parts(void **unused)
 {
     (void)unused;
-    const char *said = checksum_of_parts();
+    const char *said = checksum_of_parts(AWS_CHECKSUM_CRC32);
     place_with("bucket/key", LARGE, "x-amz-checksum-crc32", said);
     get_spec.to = S3_TO_FILE;
     get_spec.path = scratch_path(folder, "file");
@@ -642,6 +642,39 @@ static void holds_what_came_against_the_checksum_of_its_parts(void **unused)
     assert_get_failed(ERR_PROTOCOL, "twice", "AAAAAA==-2", NULL);
 }
 
+/* A SHA of bytes that come in any order, or of parts: what has come is read again, where that can be. */
+static void holds_what_came_in_parts_against_a_sha(void **unused)
+{
+    (void)unused;
+    static const enum aws_checksum_kind kinds[] = {AWS_CHECKSUM_SHA256, AWS_CHECKSUM_SHA1};
+    static const enum s3_to places[] = {S3_TO_FILE, S3_TO_MEMORY, S3_TO_DESCRIPTOR};
+    char *data = pattern(LARGE), of_whole[AWS_CHECKSUM_TEXT_SIZE];
+    get_spec.path = scratch_path(folder, "file");
+    get_spec.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (size_t i = 0; i < 12; i++) {
+        enum aws_checksum_kind kind = kinds[i % 2];
+        bool of_parts = i >= 6;
+        assert_true(aws_checksum_of(kind, (struct bytes){data, LARGE}, of_whole, NULL));
+        const char *said = of_parts ? checksum_of_parts(kind) : of_whole;
+        place_with("bucket/key", LARGE, aws_checksum_header(kind), said);
+        get_spec.to = places[i % 6 / 2];
+        if (of_parts)
+            part_is(5 * 1024 * 1024);
+        run_get();
+        assert_got(LARGE);
+        assert_true(get.requests > 1);
+        assert_int_equal(get.verified, of_parts && get_spec.to == S3_TO_DESCRIPTOR ? AWS_CHECKSUM_NONE : kind);
+    }
+    steps("[]");
+    place_with("bucket/key", LARGE, "x-amz-checksum-sha256", "AAAA");
+    get_spec.to = S3_TO_FILE;
+    run_get();
+    assert_get_failed(ERR_PROTOCOL, "twice", "SHA256", NULL);
+    assert_int_equal(entries_in(folder), 1); /* the one of before */
+    close(get_spec.fd);
+    free(data);
+}
+
 static void fetches_damaged_bytes_a_second_time(void **unused)
 {
     (void)unused;
@@ -652,6 +685,22 @@ static void fetches_damaged_bytes_a_second_time(void **unused)
     run_get();
     assert_got(LARGE);
     assert_int_equal(get.verified, AWS_CHECKSUM_CRC32);
+    assert_file(get_spec.path, LARGE);
+}
+
+static void fetches_damaged_bytes_of_a_sha_a_second_time(void **unused)
+{
+    (void)unused;
+    char *data = pattern(LARGE), said[AWS_CHECKSUM_TEXT_SIZE];
+    assert_true(aws_checksum_of(AWS_CHECKSUM_SHA256, (struct bytes){data, LARGE}, said, NULL));
+    free(data);
+    place_with("bucket/key", LARGE, "x-amz-checksum-sha256", said);
+    get_spec.to = S3_TO_FILE;
+    get_spec.path = scratch_path(folder, "file");
+    steps("[{\"on\": \"GET /bucket/key\", \"times\": 1}, {\"on\": \"GET /bucket/key\", \"damage\": 1000, \"times\": 1}]");
+    run_get();
+    assert_got(LARGE);
+    assert_int_equal(get.verified, AWS_CHECKSUM_SHA256);
     assert_file(get_spec.path, LARGE);
 }
 
@@ -755,7 +804,9 @@ int main(void)
         TRANSFER(puts_no_two_objects_together),
         TRANSFER(holds_what_came_in_parts_against_the_checksum_of_the_whole),
         TRANSFER(holds_what_came_against_the_checksum_of_its_parts),
+        TRANSFER(holds_what_came_in_parts_against_a_sha),
         TRANSFER(fetches_damaged_bytes_a_second_time),
+        TRANSFER(fetches_damaged_bytes_of_a_sha_a_second_time),
         TRANSFER(tells_bytes_that_stay_damaged),
         TRANSFER(tells_a_small_object_that_is_damaged),
         TRANSFER(gets_many_small_objects_at_a_time),

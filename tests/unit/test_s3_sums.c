@@ -139,6 +139,57 @@ static void takes_a_sha_only_in_order(void **state)
     s3_sums_end(&sums);
 }
 
+static void takes_a_sha_of_bytes_that_are_given_again(void **state)
+{
+    (void)state;
+    static const enum aws_checksum_kind kinds[] = {AWS_CHECKSUM_SHA256, AWS_CHECKSUM_SHA1};
+    static const int64_t lengths[] = {0, 2 << 20, 2000000, SIZE}; /* of the parts; 0: none */
+    for (size_t i = 0; i < 8; i++) {
+        enum aws_checksum_kind kind = kinds[i % 2];
+        int64_t part = lengths[i / 2];
+        struct bytes said = bytes_of(part ? composite(kind, (size_t)part) : sum_of(kind, object, SIZE));
+        struct s3_sums sums;
+        assert_true(s3_sums_start(&sums, kind, SIZE, NULL));
+        add(&sums, 1 << 20, SIZE, 65536);
+        add(&sums, 0, 1 << 20, 65536);
+        assert_true(s3_sums_again(&sums, said, part));
+        add(&sums, 0, SIZE, 77777);
+        assert_int_equal(s3_sums_check(&sums, said, part), S3_SUMS_SAME);
+        assert_true(s3_sums_again(&sums, said, part));
+        add(&sums, 0, SIZE - 1, 77777);
+        s3_sums_add(&sums, SIZE - 1, "?", 1);
+        assert_int_equal(s3_sums_check(&sums, said, part), S3_SUMS_DIFFERENT);
+        /* Not all of it, or not in order. */
+        assert_true(s3_sums_again(&sums, said, part));
+        add(&sums, 0, SIZE - 1, 77777);
+        assert_int_equal(s3_sums_check(&sums, said, part), S3_SUMS_UNKNOWN);
+        assert_true(s3_sums_again(&sums, said, part));
+        add(&sums, 1, SIZE, 77777);
+        assert_int_equal(s3_sums_check(&sums, said, part), S3_SUMS_UNKNOWN);
+        s3_sums_end(&sums);
+    }
+}
+
+static void asks_for_bytes_again_only_where_that_tells_more(void **state)
+{
+    (void)state;
+    struct s3_sums sums;
+    assert_true(s3_sums_start(&sums, AWS_CHECKSUM_SHA256, SIZE, NULL));
+    add(&sums, 0, SIZE, 65536);
+    assert_false(s3_sums_again(&sums, bytes_of(sum_of(AWS_CHECKSUM_SHA256, object, SIZE)), 0));
+    assert_false(s3_sums_again(&sums, bytes_of(composite(AWS_CHECKSUM_SHA256, SIZE)), 0));
+    assert_false(s3_sums_again(&sums, bytes_of(composite(AWS_CHECKSUM_SHA256, 2 << 20)), 0));
+    assert_false(s3_sums_again(&sums, bytes_of(composite(AWS_CHECKSUM_SHA256, 2 << 20)), 1 << 20));
+    assert_false(s3_sums_again(&sums, bytes_of(""), 0));
+    assert_int_equal(s3_sums_check(&sums, bytes_of(sum_of(AWS_CHECKSUM_SHA256, object, SIZE)), 0), S3_SUMS_SAME);
+    s3_sums_end(&sums);
+    assert_true(s3_sums_start(&sums, AWS_CHECKSUM_CRC32, SIZE, NULL));
+    assert_false(s3_sums_again(&sums, bytes_of(composite(AWS_CHECKSUM_CRC32, 2 << 20)), 2 << 20));
+    s3_sums_end(&sums);
+    struct s3_sums none = {0};
+    assert_false(s3_sums_again(&none, bytes_of("AAAA"), 0));
+}
+
 static void takes_anything_and_knows_nothing_without_a_kind(void **state)
 {
     (void)state;
@@ -181,6 +232,8 @@ int main(void)
         cmocka_unit_test(knows_the_checksum_of_parts_when_their_length_is_known),
         cmocka_unit_test(forgets_what_will_come_again),
         cmocka_unit_test(takes_a_sha_only_in_order),
+        cmocka_unit_test(takes_a_sha_of_bytes_that_are_given_again),
+        cmocka_unit_test(asks_for_bytes_again_only_where_that_tells_more),
         cmocka_unit_test(takes_anything_and_knows_nothing_without_a_kind),
         cmocka_unit_test(knows_an_empty_object_too),
         cmocka_unit_test(bounds_its_memory),
