@@ -13,6 +13,8 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
+struct addrinfo;
+
 struct sys {
     int (*open)(const char *path, int flags, mode_t mode);
     int (*close)(int fd);
@@ -38,6 +40,8 @@ struct sys {
     int (*pidfd_send_signal)(int pidfd, int signal, siginfo_t *, unsigned flags);
     int (*kill)(pid_t pid, int signal);
     int (*waitid)(idtype_t, id_t, siginfo_t *, int options);
+    /* Waits for name servers, so only helper threads call it. */
+    int (*getaddrinfo)(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **);
     int64_t (*clock_ns)(void); /* CLOCK_MONOTONIC; tests step it */
 };
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -101,5 +102,6 @@ struct sys sys = {
     .pidfd_send_signal = real_pidfd_send_signal,
     .kill = kill,
     .waitid = waitid,
+    .getaddrinfo = getaddrinfo,
     .clock_ns = real_clock_ns,
 };

@@ -1,7 +1,9 @@
-/* lua_host.c - appliance.core.host: what this process and this machine are. Nothing here waits. */
+/* lua_host.c - appliance.core.host: what this process and this machine are. Nothing here waits, but for host.resolve. */
 #include "appliance/bind.h"
 #include "appliance/child.h"
 #include "appliance/clock.h"
+#include "appliance/resolve.h"
+#include "appliance/task.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -109,6 +111,55 @@ static int addresses(lua_State *L)
     }
     freeifaddrs(all);
     return 1;
+}
+
+#define RESOLVING "appliance.host.resolving"
+
+struct resolving {
+    struct resolve resolve;
+    struct wait wait;
+};
+
+static void resolved(struct resolve *r)
+{
+    wait_finish(&((struct resolving *)(void *)((char *)r - offsetof(struct resolving, resolve)))->wait);
+}
+
+static int resolving_close(lua_State *L)
+{
+    resolve_stop(&((struct resolving *)luaL_checkudata(L, 1, RESOLVING))->resolve);
+    return 0;
+}
+
+static int resolving_done(lua_State *L, int status, lua_KContext context)
+{
+    (void)status, (void)context;
+    const struct resolve_answer *answer = &((struct resolving *)luaL_checkudata(L, -1, RESOLVING))->resolve.answer;
+    if (!answer->ok)
+        return bind_fail(L, &answer->err);
+    lua_createtable(L, (int)answer->count, 0);
+    for (size_t i = 0; i < answer->count; i++) {
+        lua_pushstring(L, answer->addresses[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+/* host.resolve(name) -> { "10.0.0.1", "fd00::1", ... } | nil, err: its addresses now, in the order in which to try them. Waits, for as long
+ * as the system's resolver does (a dead name server: half a minute); task.within sets a shorter limit. An address is its own answer. */
+static int resolve_name(lua_State *L)
+{
+    size_t length;
+    const char *host = luaL_checklstring(L, 1, &length);
+    luaL_argcheck(L, strlen(host) == length, 1, "a name has no zero bytes");
+    struct loop *loop = bind_loop(L);
+    struct resolving *op = bind_op(L, sizeof *op, RESOLVING);
+    struct err err;
+    if (!resolve_start(&op->resolve, loop, host, resolved, &err))
+        return bind_fail(L, &err);
+    if (op->resolve.done)
+        wait_finish(&op->wait);
+    return task_await(L, &op->wait, resolving_done);
 }
 
 static int is_tty(lua_State *L)
@@ -260,6 +311,7 @@ int luaopen_appliance_core_host(lua_State *L)
                                          {"gid", gid},
                                          {"name", name},
                                          {"addresses", addresses},
+                                         {"resolve", resolve_name},
                                          {"isatty", is_tty},
                                          {"columns", columns},
                                          {"write", write_text},
@@ -272,6 +324,7 @@ int luaopen_appliance_core_host(lua_State *L)
                                          {"has_user", has_user},
                                          {"exec", exec},
                                          {NULL, NULL}};
+    bind_type(L, RESOLVING, resolving_close, NULL);
     luaL_newlib(L, functions);
     return 1;
 }
