@@ -145,13 +145,27 @@ static bool join_lookup(struct resolve *r)
     return false;
 }
 
+/* Whoever waits for its turn with a name that is now being looked up has it. */
+static void join_queued(void)
+{
+    for (struct resolve **at = &self.queue; *at;) {
+        struct resolve *r = *at, *next = r->next;
+        if (join_lookup(r))
+            *at = next;
+        else
+            at = &r->next;
+    }
+}
+
 static void start_queued(void)
 {
     while (self.queue && self.count < RESOLVE_AT_ONCE) {
         struct resolve *r = self.queue;
         struct resolve_answer failed = {0};
         self.queue = r->next;
-        if (!join_lookup(r) && !start_lookup(r, &failed.err))
+        if (start_lookup(r, &failed.err))
+            join_queued();
+        else
             answer_one(r, &failed);
     }
 }
