@@ -1,8 +1,9 @@
 /* control.h - HTTP/1.1 for this machine alone: the control socket (a unix socket, for our own command line and `curl --unix-socket`)
- * and the credentials broker (TCP on 127.0.0.1, for the SDKs of the services).
+ * and the credentials broker (TCP on 127.0.0.1, for the SDKs of the services). And, where a place says so, a few words for whoever can
+ * reach the port, which load balancers ask for: GET and HEAD only.
  * Small on purpose: libmicrohttpd would cost more memory than the whole program has (docs/design.md has the measurement).
  * Bounded in every direction: request size and time, clients, streams, what is buffered for a slow reader. The peer of a unix socket
- * must be our uid or root, that of TCP must have a loopback address. An idle client holds no buffers.
+ * must be our uid or root, that of TCP must have a loopback address, unless the place has an `address`. An idle client holds no buffers.
  * Invariant: a client struct is freed only from the loop, never inside a call of this header but control_free. */
 #ifndef APPLIANCE_CONTROL_H
 #define APPLIANCE_CONTROL_H
@@ -42,7 +43,9 @@ struct control_reply {
 
 /* Where a server listens, and what it allows. Zeroes are the defaults. */
 struct control_place {
-    const char *path;    /* of a unix socket; NULL: TCP on 127.0.0.1 */
+    const char *path;    /* of a unix socket; NULL: TCP */
+    const char *address; /* of TCP, numeric: anybody who reaches it is answered there, GET and HEAD only (else: 405), and who is slow with
+                            its request makes room for others as the idle ones do; valid during control_open; NULL: 127.0.0.1 */
     uint16_t port;       /* of TCP; 0: the kernel chooses */
     const char *name;    /* for the log, valid as long as the server; NULL: "control socket" */
     int clients;         /* instead of CONTROL_CLIENTS */

@@ -1,4 +1,4 @@
-/* appliance.core.control - servers for this machine alone, for Lua: one task a request, cancelled when the client leaves.
+/* appliance.core.control - small HTTP servers, mostly for this machine alone, for Lua: one task a request, cancelled when the client leaves.
  *
  *   local control = require "appliance.core.control"
  *   local server, err = control.serve(path, function(request)
@@ -10,6 +10,9 @@
  *
  * control.serve({ port = 0, name = "...", clients = 64, idle = 60 }, handler) listens on 127.0.0.1 instead, where requests have no
  * bodies. port: 0 lets the kernel choose, server:port() tells what it chose; idle: seconds between two requests of a connection.
+ *
+ * control.serve({ port = 8099, address = "0.0.0.0", ... }, handler) listens there for whoever can reach it, a load balancer: only GET and
+ * HEAD without bodies come to the handler, everything else is refused with 405 or 413. What it answers is for the world to read.
  *
  * A handler may wait. For an answer that goes on: `request:stream(status, content_type)`, then request:send(text) as often as needed
  * (waits while the client is slow); the stream ends with the handler. A handler that fails is a 500 and a traceback in the log. */
@@ -387,6 +390,7 @@ static struct control_place place_of(lua_State *L, int index)
     luaL_argcheck(L, port >= 0 && port <= UINT16_MAX, index, "port must be from 0 to 65535");
     luaL_argcheck(L, clients >= 0 && clients <= MOST_CLIENTS, index, "clients must be from 1 to 4096");
     place.port = (uint16_t)port;
+    place.address = bind_field_string(L, index, "address", NULL);
     place.clients = (int)clients;
     place.idle_ms = bind_field_ms(L, index, "idle", 0);
     place.without_bodies = true;
@@ -399,7 +403,7 @@ static int serve(lua_State *L)
     struct control_place place = place_of(L, 1);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     struct loop *loop = bind_loop(L);
-    const char *name = lua_istable(L, 1) ? bind_field_string(L, 1, "name", "loopback server") : "control socket";
+    const char *name = lua_istable(L, 1) ? bind_field_string(L, 1, "name", "HTTP server") : "control socket";
     struct server *s = lua_newuserdatauv(L, sizeof *s, 1);
     memset(s, 0, sizeof *s);
     snprintf(s->name, sizeof s->name, "%s", name);

@@ -1,5 +1,5 @@
 #include "appliance/control.h"
-#include "appliance/http_loopback.h"
+#include "appliance/http_tcp.h"
 #include "appliance/sys.h"
 #include "control_inner.h"
 
@@ -10,11 +10,17 @@
 
 enum { ACCEPT_AGAIN_MS = 200, ACCEPTS_A_TURN = 16, BACKLOG = 512 };
 
+/* Where anybody may come, somebody who says half a request at all connections must not keep the others out. */
+static bool makes_room(const struct control *control, const struct control_client *c)
+{
+    return client_is_idle(c) || (control->open_to_all && c->state == READING);
+}
+
 static struct control_client *longest_idle(struct control *control)
 {
     struct control_client *oldest = NULL;
     for (struct control_client *c = control->clients; c; c = c->next)
-        if (client_is_idle(c) && (!oldest || c->idle_since < oldest->idle_since))
+        if (makes_room(control, c) && (!oldest || c->idle_since < oldest->idle_since))
             oldest = c;
     return oldest;
 }
@@ -22,7 +28,7 @@ static struct control_client *longest_idle(struct control *control)
 static bool is_ours(const struct control *control, int fd)
 {
     if (!control->place.path)
-        return http_peer_is_loopback(fd);
+        return control->open_to_all || http_peer_is_loopback(fd);
     struct ucred peer = {0};
     socklen_t size = sizeof peer;
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == geteuid());
@@ -91,7 +97,7 @@ static bool open_socket(struct control *control, struct err *err)
     struct control_place *place = &control->place;
     control->listener = (struct http_listener){.fd = -1, .lock = -1};
     if (!place->path) {
-        control->fd = http_listen_loopback(&place->port, BACKLOG, err);
+        control->fd = http_listen_tcp(place->address, &place->port, BACKLOG, err);
         return control->fd >= 0;
     }
     if (!http_listen(&control->listener, place->path, err))
@@ -122,11 +128,13 @@ struct control *control_open(struct loop *loop, const struct control_place *plac
     control->place.name = place->name ? place->name : "control socket";
     control->place.clients = place->clients ? place->clients : CONTROL_CLIENTS;
     control->place.idle_ms = place->idle_ms ? place->idle_ms : CONTROL_IDLE_MS;
+    control->open_to_all = !place->path && place->address;
     control->last_arrived = &control->arrived;
     if (!open_socket(control, err)) {
         free(control);
         return NULL;
     }
+    control->place.address = NULL; /* the caller's, who need not keep it */
     if (!watch_start(&control->incoming, loop, control->fd, EPOLLIN, accept_clients, err)) {
         close_socket(control);
         free(control);

@@ -35,6 +35,7 @@ struct control {
     struct control_handler handler;
     struct control_place place;
     struct http_listener listener; /* of a unix socket; closed for TCP */
+    bool open_to_all;              /* TCP, and not for this machine alone */
     int fd;                        /* the socket that listens */
     struct watch incoming;
     struct timer accept_again;

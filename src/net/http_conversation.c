@@ -197,17 +197,26 @@ static void put_head(struct control_client *c, const struct control_reply *reply
     put(c, (struct bytes){head, (size_t)written}, c->without_body ? (struct bytes){0} : body, (struct bytes){0});
 }
 
-/* An answer to what is no request we could take: the connection ends with it. */
-void client_refuse(struct control_client *c, int status, const char *why)
+static void refuse_with(struct control_client *c, struct control_reply reply, const char *why)
 {
     char text[300];
     int length = snprintf(text, sizeof text, "%s\n", why);
     c->keep_alive = false;
     c->without_body = false;
     c->used = c->in.length;
-    struct control_reply reply = {.status = status};
     put_head(c, &reply, length, (struct bytes){text, (size_t)length});
     complete(c);
+}
+
+/* An answer to what is no request we could take: the connection ends with it. */
+void client_refuse(struct control_client *c, int status, const char *why)
+{
+    refuse_with(c, (struct control_reply){.status = status}, why);
+}
+
+static bool only_reads(const struct control_client *c)
+{
+    return bytes_equal(c->request.method, bytes_of("GET")) || bytes_equal(c->request.method, bytes_of("HEAD"));
 }
 
 /* --- reading --- */
@@ -217,7 +226,12 @@ static void parse_input(struct control_client *c)
     struct err err = {0};
     if (c->in.length < c->need)
         return;
-    switch (http_parse_request(c->in.data, c->in.length, &c->request, &c->used, &err)) {
+    enum http_parse parsed = http_parse_request(c->in.data, c->in.length, &c->request, &c->used, &err);
+    if (c->control->open_to_all && parsed != HTTP_BAD && c->request.head_length > 0 && !only_reads(c)) {
+        refuse_with(c, (struct control_reply){.status = 405, .allow = "GET, HEAD"}, "here one may only read: GET and HEAD");
+        return;
+    }
+    switch (parsed) {
     case HTTP_BAD: client_refuse(c, err.code, err.text); return;
     case HTTP_MORE:
         if (c->request.head_length == 0)

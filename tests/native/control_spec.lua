@@ -261,3 +261,27 @@ describe("the HTTP client", function()
     os.remove(path .. ".lock")
   end)
 end)
+
+describe("a server for whoever reaches it", function()
+  it("answers what only reads, and nothing else", function()
+    local methods = {}
+    local server <close> = assert(control.serve({ address = "0.0.0.0", port = 0, name = "health" }, function(request)
+      methods[#methods + 1] = request.method
+      return 503, "waits for a lease\n"
+    end))
+    local function ask(method)
+      return assert(http.request { host = "127.0.0.1", port = server:port(), path = "/readyz", method = method, timeout = LIMIT })
+    end
+    assert.same({ status = 503, body = "waits for a lease\n" }, ask "GET")
+    assert.same({ status = 503, body = "" }, ask "HEAD")
+    assert.same({ status = 405, body = "here one may only read: GET and HEAD\n" }, ask "POST")
+    assert.same({ "GET", "GET" }, methods)
+  end)
+
+  it("says which address it can't have", function()
+    local server, err = control.serve({ address = "nowhere", port = 0 }, function() end)
+    assert.is_nil(server)
+    assert.same("invalid", err.kind)
+    assert.matches("'nowhere': it must be an IP address", err.text)
+  end)
+end)

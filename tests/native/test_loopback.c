@@ -1,4 +1,4 @@
-/* The server of control.h on 127.0.0.1: whom it answers, how many at once, and that its port can be had again at once. */
+/* The server of control.h on TCP: whom it answers, how many at once, and that its port can be had again at once. */
 #include "appliance/clock.h"
 #include "appliance/control.h"
 
@@ -49,14 +49,19 @@ static void on_room(void *argument, struct control_client *c)
     (void)argument, (void)c;
 }
 
-static void open_server(uint16_t port)
+static void open_server_at(const char *address, uint16_t port)
 {
     static const struct control_handler handler = {.arrived = on_arrived, .left = on_left, .room = on_room};
-    const struct control_place place = {.port = port, .name = "test", .clients = CLIENTS, .without_bodies = true};
+    const struct control_place place = {.address = address, .port = port, .name = "test", .clients = CLIENTS, .without_bodies = true};
     struct err err = {0};
     control = control_open(loop, &place, &handler, &err);
     if (!control)
         fail_msg("%s", err.text);
+}
+
+static void open_server(uint16_t port)
+{
+    open_server_at(NULL, port);
 }
 
 static int setup(void **state)
@@ -213,10 +218,9 @@ static void refuses_a_huge_head(void **state)
     TURN_UNTIL(control_client_count(control) == 0);
 }
 
-/* The kernel lets a machine's own addresses talk to 127.0.0.1: that is how a forwarded port looks. */
-static void refuses_peers_with_another_address(void **state)
+/* An address of this machine that is no loopback and no link-local one; 0: there is none. */
+static in_addr_t other_address(void)
 {
-    (void)state;
     struct ifaddrs *all;
     in_addr_t other = 0;
     assert_int_equal(getifaddrs(&all), 0);
@@ -228,6 +232,14 @@ static void refuses_peers_with_another_address(void **state)
             other = address;
     }
     freeifaddrs(all);
+    return other;
+}
+
+/* The kernel lets a machine's own addresses talk to 127.0.0.1: that is how a forwarded port looks. */
+static void refuses_peers_with_another_address(void **state)
+{
+    (void)state;
+    in_addr_t other = other_address();
     if (!other)
         skip();
     int fd = client_from(other, GET("/a"));
@@ -267,13 +279,98 @@ static void leaves_another_servers_port_alone(void **state)
     assert_non_null(strstr(err.text, "127.0.0.1:"));
 }
 
+static void open_to_all_means_reading_only(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"POST /a HTTP/1.1\r\nHost: x\r\n\r\n", "DELETE /a HTTP/1.1\r\nHost: x\r\n\r\n",
+                                         "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"};
+    control_free(control);
+    open_server_at("0.0.0.0", 0);
+    in_addr_t other = other_address();
+    int fd = client_from(other, GET("/livez")); /* 0, where there is no other: then it comes from 127.0.0.1 */
+    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/livez"), "200 OK"));
+    close(fd);
+    fd = client_from(0, "HEAD /livez HTTP/1.0\r\n\r\n");
+    assert_non_null(strstr(answer_of(fd, NULL), "200 OK"));
+    close(fd);
+    seen.arrived = 0;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        fd = client_from(0, others[i]);
+        const char *answer = answer_of(fd, NULL);
+        assert_non_null(strstr(answer, "405 Method Not Allowed"));
+        assert_non_null(strstr(answer, "Allow: GET, HEAD\r\n"));
+        close(fd);
+    }
+    fd = client_from(0, "GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
+    assert_non_null(strstr(answer_of(fd, NULL), "413 "));
+    close(fd);
+    assert_int_equal(seen.arrived, 0);
+    TURN_UNTIL(control_client_count(control) == 0);
+}
+
+static void half_requests_keep_nobody_out(void **state)
+{
+    (void)state;
+    int fds[CLIENTS];
+    control_free(control);
+    open_server_at("127.0.0.1", 0);
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client_from(0, "GET / HTTP/1.1\r\nHo");
+        turn(0);
+    }
+    TURN_UNTIL(control_client_count(control) == CLIENTS);
+    int fd = client_from(0, GET("/a"));
+    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/a"), "200 OK"));
+    close(fd);
+    for (int i = 0; i < CLIENTS; i++)
+        close(fds[i]);
+    TURN_UNTIL(control_client_count(control) == 0);
+}
+
+static void listens_on_ipv6_for_both_families(void **state)
+{
+    (void)state;
+    int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 own = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool there = probe >= 0 && bind(probe, (struct sockaddr *)&own, sizeof own) == 0;
+    close(probe);
+    if (!there)
+        skip();
+    control_free(control);
+    open_server_at("::", 0);
+    int fd = client_from(0, GET("/a"));
+    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/a"), "200 OK"));
+    close(fd);
+}
+
+static void says_why_an_address_can_not_be_had(void **state)
+{
+    (void)state;
+    static const struct control_handler handler = {.arrived = on_arrived, .left = on_left, .room = on_room};
+    struct err err = {0};
+    assert_null(control_open(loop, &(struct control_place){.address = "192.0.2.1"}, &handler, &err)); /* TEST-NET-1 */
+    assert_non_null(strstr(err.text, "192.0.2.1:0: this machine has no such address"));
+    assert_null(control_open(loop, &(struct control_place){.address = "a.name"}, &handler, &err));
+    assert_non_null(strstr(err.text, "'a.name': it must be an IP address"));
+}
+
 int main(void)
 {
 #define EACH(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        EACH(answers_on_the_port_the_kernel_chose), EACH(many_wait_at_once),           EACH(idle_clients_make_room),
-        EACH(notices_who_no_longer_waits),          EACH(refuses_bodies_unread),       EACH(refuses_a_huge_head),
-        EACH(refuses_peers_with_another_address),   EACH(gets_its_port_again_at_once), EACH(leaves_another_servers_port_alone),
+        EACH(answers_on_the_port_the_kernel_chose),
+        EACH(many_wait_at_once),
+        EACH(idle_clients_make_room),
+        EACH(notices_who_no_longer_waits),
+        EACH(refuses_bodies_unread),
+        EACH(refuses_a_huge_head),
+        EACH(refuses_peers_with_another_address),
+        EACH(gets_its_port_again_at_once),
+        EACH(leaves_another_servers_port_alone),
+        EACH(open_to_all_means_reading_only),
+        EACH(half_requests_keep_nobody_out),
+        EACH(listens_on_ipv6_for_both_families),
+        EACH(says_why_an_address_can_not_be_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
