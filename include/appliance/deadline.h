@@ -23,11 +23,16 @@ void deadline_loop_idle(void);
 /* A turn without a wait, for there was something to do at once. */
 void deadline_loop_turned(void);
 
-/* The processes that must not outlive supervision. `pidfd` -1: the pid is used. Room for more is made by the caller's thread. */
-bool deadline_guard(pid_t pid, int pidfd, struct err *);
+/* The thread, and room in its table for one more process: after it the next deadline_guard can't fail. To be asked before a process
+ * is made that may not live without its deadline. */
+bool deadline_prepare(struct err *);
+/* The processes that must not outlive supervision. `pidfd` -1: the pid is used. Room for more is made by the caller's thread.
+ * `due_boot_ns` as for deadline_set, from this very step on: INT64_MAX, none. */
+bool deadline_guard(pid_t pid, int pidfd, int64_t due_boot_ns, struct err *);
 void deadline_unguard(pid_t pid);
-/* Kills a guarded process (its group too) at `due_boot_ns` (clock_boot_ns) unless moved; INT64_MAX takes the deadline away. */
-/* False: not guarded, or there is no room for the thread. */
+/* Kills a guarded process (its group too) at `due_boot_ns` (clock_boot_ns) unless moved; INT64_MAX takes the deadline away. What is due
+ * already is killed before this returns.
+ * False: it has been killed by its deadline (whatever was set now), or is not guarded, or there is no room for the thread. */
 bool deadline_set(pid_t pid, int64_t due_boot_ns);
 
 /* Between these the thread kills nobody by the table. Around the reaping of a child and its deadline_unguard: in between, its number

@@ -35,6 +35,7 @@ enum service_event {
     EVENT_RETRY,        /* back-off is over */
     EVENT_GIVE_UP,      /* too many crashes in a row */
     EVENT_GRACE_OVER,   /* it had its time after TERM */
+    EVENT_PUT_DOWN,     /* its lease is over, or somebody orders it killed: no crash, and no time to end */
     SERVICE_EVENTS
 };
 
@@ -43,11 +44,11 @@ enum service_action {
     DO_DISARM = 1 << 0, /* stop timers and probes */
     DO_CHECK = 1 << 1,  /* look whether its needs are met (feeds NEEDS_MET) */
     DO_SPAWN = 1 << 2,
-    DO_PROBE = 1 << 3,     /* starting: probe for readiness, arm its deadline (may feed READY); up: probe its health, if asked for */
-    DO_TERM = 1 << 4,      /* stop signal to the whole family, CONT behind it, arm grace */
-    DO_KILL = 1 << 5,      /* KILL the whole family */
-    DO_CLEAR = 1 << 6,     /* is anybody of the family left? TERM them, arm grace, else FAMILY_GONE */
-    DO_ARM_RETRY = 1 << 7, /* feeds RETRY at once after a healthy run, GIVE_UP when its tries are used up */
+    DO_PROBE = 1 << 3, /* starting: probe for readiness, arm its deadline (may feed READY); up: probe its health, if asked for */
+    DO_TERM = 1 << 4,  /* stop signal to the whole family, CONT behind it, arm grace */
+    DO_KILL = 1 << 5,  /* KILL the whole family */
+    DO_CLEAR = 1 << 6, /* is anybody of the family left? TERM them, arm grace (KILL when put down, or under a lease), else FAMILY_GONE */
+    DO_ARM_RETRY = 1 << 7, /* feeds RETRY at once after a healthy run or when put down, GIVE_UP when its tries are used up */
     DO_ARM_SPAWN = 1 << 8, /* short retry after SPAWN_LATER */
     DO_COUNT = 1 << 9,     /* one more crash in a row */
     DO_ANNOUNCE = 1 << 10, /* say it, tell waiters and dependents */
@@ -96,6 +97,7 @@ struct service_spec {
     int nice;
     struct need *after;
     int after_count;
+    char *lease; /* runs only while it is held (supervisor_lease), and is dead when it is over; NULL: needs none */
     struct ready_spec ready;
     bool oneshot;  /* runs once to an exit of 0, then DONE */
     bool critical; /* beyond help -> the program stops everything and exits with 1 */

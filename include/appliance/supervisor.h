@@ -41,11 +41,41 @@ bool supervisor_remove(struct supervisor *, const char *name, struct err *);
 bool supervisor_want(struct supervisor *, const char *name, bool up, struct err *);
 bool supervisor_restart(struct supervisor *, const char *name, struct err *); /* stop, then start; also brings a FAILED one back */
 bool supervisor_ready(struct supervisor *, const char *name, struct err *);   /* for READY_LUA */
+/* KILL of its family now; it comes back by its restart policy, without a delay and without a crash counted. Fine when it does not run. */
+bool supervisor_kill(struct supervisor *, const char *name, struct err *);
 bool supervisor_view(const struct supervisor *, const char *name, struct service_view *);
 struct output;
 struct output *supervisor_output(const struct supervisor *, const char *name); /* NULL: no such service; lives as long as the service */
 int supervisor_count(const struct supervisor *);
 bool supervisor_view_at(const struct supervisor *, int index, struct service_view *);
+
+/* Moves a lease: it is held until `due_boot_ns` (clock_boot_ns), 0: no more. Services whose spec names it are started only while it is
+ * held (and some time of it is left), and are killed at that moment by deadline.h's thread, whatever we do or fail to do then; if it has
+ * come already, before this returns. Then they wait for it: that is no crash, and no delay is kept. Whom the deadline has killed no later
+ * one brings back: it starts anew. When the main process of such a service ends, for whatever reason, the rest of its family is killed
+ * at once, for the thread knows nobody but main and its group. False: no memory. */
+bool supervisor_lease(struct supervisor *, const char *name, int64_t due_boot_ns, struct err *);
+
+/* Runs of one service, told as they happen (in the loop: no Lua). */
+enum run_moment {
+    RUN_STARTED,
+    RUN_READY,
+    RUN_ENDED,  /* its main process is reaped and nobody of its family is left (a one-shot's family is not looked at) */
+    RUN_REMOVED /* the service is gone, and the watcher with it; no run is told of any more */
+};
+struct run {
+    pid_t pid;
+    struct child_end end; /* once it has ended */
+    bool unasked;         /* it ended by itself: no stop, restart, kill or lease of ours did it */
+};
+struct run_watcher {
+    void (*told)(struct run_watcher *, enum run_moment);
+    const struct run *run; /* the current one, or the last; NULL once the service is removed */
+    /* the rest is the supervisor's */
+    struct run_watcher *next, **place;
+};
+bool supervisor_watch_runs(struct supervisor *, const char *name, struct run_watcher *, struct err *);
+void run_unwatch(struct run_watcher *); /* fine when it is not watching, or zeroed; not from `told` */
 
 /* Ordered stop of everything: those that nobody running needs first, level by level, each level with its share of what is
  * left of the budget; then, when we answer for all, TERM to whoever is left, then KILL. `done` runs in the loop when nothing is left.

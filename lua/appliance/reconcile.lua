@@ -147,8 +147,9 @@ end
 
 -- ---------------------------------------------------------------- services
 
---- What the process itself was started with. All else of a spec is about supervising it, and is no reason to end it.
-local PROCESS = { "command", "env", "dir", "user", "nice" }
+--- What the process itself was started with. All else of a spec is about supervising it, and is no reason to end it; but one that runs
+--- without its lease, or under another one, might run beside whoever holds it.
+local PROCESS = { "command", "env", "dir", "user", "nice", "lease" }
 --- Ours alone: the supervisor never sees these.
 local PRIVATE = { change = true, inputs = true, role = true }
 local IN_WORDS = { env = "environment", dir = "directory" }

@@ -177,6 +177,9 @@ function simulate.node(profile, facts, options)
   function node.stop(name) running:want(name, false) end
   function node.start(name) running:want(name, true) end
   function node.restart(name) running:restart(name) end
+  function node.kill(name) running:kill(name) end
+  --- The lease is held for so many seconds from now on; 0: no more.
+  function node.lease(name, seconds) running:lease(name, seconds > 0 and running.now + seconds or 0) end
   --- From now on the service takes so long to end when asked to (0 at first); beyond its grace it is killed.
   function node.lasts(name, seconds) running.by_name[name].lasts = seconds end
   --- The next start of the service fails: "later" (no process to be had) or "never" (no such program).

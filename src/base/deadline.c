@@ -24,6 +24,7 @@ struct guard {
     pid_t pid;
     int pidfd;
     int64_t due_boot_ns; /* INT64_MAX: none */
+    bool killed;         /* at its deadline: no later one brings it back */
 };
 
 static struct {
@@ -65,22 +66,21 @@ static void kill_guarded(const struct guard *g)
     kill(-g->pid, SIGKILL);
 }
 
+/* Under the lock, also the timer: or a sooner deadline that was set just now would be put off to a later one. */
 static void kill_overdue(void)
 {
     int64_t now = clock_boot_ns(), next = INT64_MAX;
-    pthread_mutex_lock(&self.lock);
     for (int i = 0; i < self.count; i++) {
         struct guard *g = &self.guards[i];
         if (g->due_boot_ns <= now) {
             kill_guarded(g);
             g->due_boot_ns = INT64_MAX;
+            g->killed = true;
         }
         if (g->due_boot_ns < next)
             next = g->due_boot_ns;
     }
-    /* Under the lock, or a sooner deadline that was set just now would be put off to this one. */
     arm(self.lease_timer, next == INT64_MAX ? 0 : next, TFD_TIMER_ABSTIME);
-    pthread_mutex_unlock(&self.lock);
 }
 
 /* Our children of this moment, orphans that were given to us among them. No stdio: in a handler of SIGALRM nothing may allocate. */
@@ -177,8 +177,11 @@ static void *run(void *unused)
             return unused;
         if (fds[1].revents && read(fds[1].fd, &expired, sizeof expired) > 0)
             look_at_loop();
-        if (fds[2].revents && read(fds[2].fd, &expired, sizeof expired) > 0)
+        if (fds[2].revents && read(fds[2].fd, &expired, sizeof expired) > 0) {
+            pthread_mutex_lock(&self.lock);
             kill_overdue();
+            pthread_mutex_unlock(&self.lock);
+        }
     }
 }
 
@@ -289,24 +292,39 @@ void deadline_loop_idle(void)
         make_thread(&unused);
 }
 
-bool deadline_guard(pid_t pid, int pidfd, struct err *err)
+static bool make_room(struct err *err)
 {
-    if (self.count == self.capacity) {
-        int capacity = self.capacity ? self.capacity * 2 : 16;
-        struct guard *larger = malloc((size_t)capacity * sizeof *larger);
-        if (!larger)
-            return err_errno(err, "deadline thread: one more process");
-        pthread_mutex_lock(&self.lock);
-        struct guard *smaller = self.guards;
-        if (smaller)
-            memcpy(larger, smaller, (size_t)self.count * sizeof *larger);
-        self.guards = larger;
-        self.capacity = capacity;
-        pthread_mutex_unlock(&self.lock);
-        free(smaller);
-    }
+    if (self.count < self.capacity)
+        return true;
+    int capacity = self.capacity ? self.capacity * 2 : 16;
+    struct guard *larger = malloc((size_t)capacity * sizeof *larger);
+    if (!larger)
+        return err_errno(err, "deadline thread: one more process");
     pthread_mutex_lock(&self.lock);
-    self.guards[self.count++] = (struct guard){.pid = pid, .pidfd = pidfd, .due_boot_ns = INT64_MAX};
+    struct guard *smaller = self.guards;
+    if (smaller)
+        memcpy(larger, smaller, (size_t)self.count * sizeof *larger);
+    self.guards = larger;
+    self.capacity = capacity;
+    pthread_mutex_unlock(&self.lock);
+    free(smaller);
+    return true;
+}
+
+bool deadline_prepare(struct err *err)
+{
+    return (self.has_thread || make_thread(err)) && make_room(err);
+}
+
+bool deadline_guard(pid_t pid, int pidfd, int64_t due_boot_ns, struct err *err)
+{
+    bool has_deadline = due_boot_ns != INT64_MAX;
+    if (has_deadline ? !deadline_prepare(err) : !make_room(err))
+        return false;
+    pthread_mutex_lock(&self.lock);
+    self.guards[self.count++] = (struct guard){.pid = pid, .pidfd = pidfd, .due_boot_ns = due_boot_ns};
+    if (has_deadline)
+        kill_overdue();
     pthread_mutex_unlock(&self.lock);
     return true;
 }
@@ -334,21 +352,19 @@ void deadline_release(void)
 
 bool deadline_set(pid_t pid, int64_t due_boot_ns)
 {
-    bool found = false;
-    int64_t next = INT64_MAX;
+    bool lives = false;
     struct err unused;
     if (!self.has_thread && !make_thread(&unused))
         return false;
     pthread_mutex_lock(&self.lock);
-    for (int i = 0; i < self.count; i++) {
-        if (self.guards[i].pid == pid) {
-            self.guards[i].due_boot_ns = due_boot_ns;
-            found = true;
-        }
-        if (self.guards[i].due_boot_ns < next)
-            next = self.guards[i].due_boot_ns;
+    int at = 0;
+    while (at < self.count && self.guards[at].pid != pid)
+        at++;
+    if (at < self.count && !self.guards[at].killed) {
+        self.guards[at].due_boot_ns = due_boot_ns;
+        kill_overdue();
+        lives = !self.guards[at].killed;
     }
-    arm(self.lease_timer, next == INT64_MAX ? 0 : next > 0 ? next : 1, TFD_TIMER_ABSTIME);
     pthread_mutex_unlock(&self.lock);
-    return found;
+    return lives;
 }

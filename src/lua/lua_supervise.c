@@ -79,6 +79,22 @@ static int ready(lua_State *L)
     return result(L, supervisor_ready(supervise_check(L), luaL_checkstring(L, 1), &err), &err);
 }
 
+/* supervise.kill(name) -> true | nil, err */
+static int kill_service(lua_State *L)
+{
+    struct err err;
+    return result(L, supervisor_kill(supervise_check(L), luaL_checkstring(L, 1), &err), &err);
+}
+
+/* supervise.lease(name, due) -> true | nil, err. `due` on the clock of task.boot_ns(); 0: no more. */
+static int lease(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    lua_Integer due = luaL_checkinteger(L, 2);
+    struct err err;
+    return result(L, supervisor_lease(supervise_check(L), name, due, &err), &err);
+}
+
 /* --- views --- */
 
 static void set_instant(lua_State *L, const char *field, int64_t ns)
@@ -208,8 +224,9 @@ int luaopen_appliance_core_supervise(lua_State *L);
 int luaopen_appliance_core_supervise(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"declare", declare}, {"remove", remove_service}, {"want", want}, {"restart", restart}, {"ready", ready}, {"view", view},
-        {"list", list},       {"counts", counts},         {"tail", tail}, {NULL, NULL},
+        {"declare", declare}, {"remove", remove_service}, {"want", want},   {"restart", restart},
+        {"ready", ready},     {"kill", kill_service},     {"lease", lease}, {"view", view},
+        {"list", list},       {"counts", counts},         {"tail", tail},   {NULL, NULL},
     };
     bind_type(L, SPEC, spec_close, NULL);
     luaL_newlib(L, functions);

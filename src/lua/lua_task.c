@@ -127,6 +127,13 @@ static int now(lua_State *L)
     return 1;
 }
 
+/* task.boot_ns() -> integer: the clock of leases, which goes on while the machine is suspended. */
+static int boot_ns(lua_State *L)
+{
+    lua_pushinteger(L, clock_boot_ns());
+    return 1;
+}
+
 static int count(lua_State *L)
 {
     lua_pushinteger(L, task_count());
@@ -138,7 +145,8 @@ int luaopen_appliance_core_task(lua_State *L);
 int luaopen_appliance_core_task(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"join", join}, {"cancel", cancel}, {"is_alive", is_alive}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"start", start}, {"yield", yield}, {"now", now}, {"count", count}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"start", start},     {"yield", yield}, {"now", now},
+                                         {"boot_ns", boot_ns}, {"count", count}, {NULL, NULL}};
     bind_loop(L);
     if (luaL_newmetatable(L, TASK)) {
         luaL_newlib(L, methods);

@@ -309,6 +309,14 @@ static void read_name(struct reading *r, int table)
     lua_pop(L, 1);
 }
 
+static void read_lease(struct reading *r, int table)
+{
+    struct service_spec *spec = spec_of(r);
+    fields_string(r, table, "lease", &spec->lease);
+    if (spec->lease && (!*spec->lease || strlen(spec->lease) > NAME_MAX_SIZE))
+        fields_fault(r, "lease must be the name of one, with 1 to %d bytes", NAME_MAX_SIZE);
+}
+
 void supervise_read_spec(lua_State *L, int index, struct service_spec **box)
 {
     static const char *const fields[] = {"name",
@@ -318,6 +326,7 @@ void supervise_read_spec(lua_State *L, int index, struct service_spec **box)
                                          "user",
                                          "nice",
                                          "after",
+                                         "lease",
                                          "ready",
                                          "oneshot",
                                          "critical",
@@ -349,8 +358,11 @@ void supervise_read_spec(lua_State *L, int index, struct service_spec **box)
     read_user(r, index);
     fields_int(r, index, "nice", -20, 39, &spec->nice);
     read_after(r, index);
+    read_lease(r, index);
     read_ready(r, index);
     fields_boolean(r, index, "oneshot", &spec->oneshot);
+    if (spec->oneshot && spec->lease)
+        fields_fault(r, "oneshot and lease exclude each other");
     fields_boolean(r, index, "critical", &spec->critical);
     int policy = spec->restart;
     fields_word(r, index, "restart", policies, &policy);

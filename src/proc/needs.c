@@ -1,6 +1,8 @@
 /* needs.c - who waits for whom. Names are looked up when they are needed, so that services may be declared in any order. */
 #include "supervisor_parts.h"
 
+#include "appliance/clock.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +57,8 @@ bool needs_are_met(struct service *s)
             link_append(needed ? &needed->waiters : &sup->lost, &s->order);
         add_need(s->reason, sizeof s->reason, need, needed);
     }
+    if (s->lease && !lease_may_start(s->lease, clock_boot_ns())) /* in no list of those who wait: supervisor_lease asks all it concerns */
+        add(s->reason, sizeof s->reason, "%sthe lease %s", s->reason[0] ? ", " : "waits for ", s->lease->name);
     return s->reason[0] == 0;
 }
 

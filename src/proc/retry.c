@@ -5,14 +5,18 @@
 
 /* --- a crash --- */
 
-void retry_count(struct service *s)
+void retry_look_back(struct service *s)
 {
-    int64_t now = clock_ns();
-    s->healthy = s->up_ns != 0 && now - s->up_ns >= s->spec->healthy_ms * NS_PER_MS;
+    s->healthy = s->up_ns != 0 && clock_ns() - s->up_ns >= s->spec->healthy_ms * NS_PER_MS;
     if (s->healthy) {
         s->crashes = 0;
         s->backoff_ms = 0;
     }
+}
+
+void retry_count(struct service *s)
+{
+    retry_look_back(s);
     s->crashes++;
     s->gave_up = s->spec->restart == RESTART_NEVER || (s->spec->give_up > 0 && s->crashes >= s->spec->give_up);
 }
@@ -30,6 +34,8 @@ enum service_event retry_arm(struct service *s)
 {
     if (s->gave_up)
         return EVENT_GIVE_UP;
+    if (s->put_down)
+        return EVENT_RETRY;
     if (s->healthy)
         return EVENT_RETRY;
     const struct service_spec *spec = s->spec;

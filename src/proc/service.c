@@ -27,12 +27,14 @@ static const struct service_step steps[SERVICE_STATES][SERVICE_EVENTS] = {
         [EVENT_UNREADY]      = STEP(CLEARING, DO_DISARM | DO_TERM | DO_COUNT | DO_ANNOUNCE),
         [EVENT_EXITED_CLEAN] = STEP(DONE, DO_DISARM | DO_ANNOUNCE),
         [EVENT_EXITED_BAD]   = STEP(CLEARING, DO_DISARM | DO_CLEAR | DO_COUNT | DO_ANNOUNCE),
+        [EVENT_PUT_DOWN]     = STEP(CLEARING, DO_DISARM | DO_CLEAR | DO_ANNOUNCE),
     },
     [SERVICE_UP] = {
         [EVENT_WANT_DOWN]    = STEP(STOPPING, DO_DISARM | DO_TERM | DO_ANNOUNCE),
         [EVENT_UNREADY]      = STEP(CLEARING, DO_DISARM | DO_TERM | DO_COUNT | DO_ANNOUNCE),
         [EVENT_EXITED_CLEAN] = STEP(DONE, DO_DISARM | DO_ANNOUNCE),
         [EVENT_EXITED_BAD]   = STEP(CLEARING, DO_DISARM | DO_CLEAR | DO_COUNT | DO_ANNOUNCE),
+        [EVENT_PUT_DOWN]     = STEP(CLEARING, DO_DISARM | DO_CLEAR | DO_ANNOUNCE),
     },
     [SERVICE_UNSPAWNED] = {
         [EVENT_WANT_DOWN]    = STEP(DOWN, DO_DISARM | DO_ANNOUNCE),
@@ -43,6 +45,7 @@ static const struct service_step steps[SERVICE_STATES][SERVICE_EVENTS] = {
         [EVENT_WANT_DOWN]    = STEP(STOPPING, DO_ANNOUNCE),
         [EVENT_FAMILY_GONE]  = STEP(BACKOFF, DO_DISARM | DO_ARM_RETRY | DO_ANNOUNCE),
         [EVENT_GRACE_OVER]   = STEP(CLEARING, DO_KILL),
+        [EVENT_PUT_DOWN]     = STEP(CLEARING, DO_KILL),
     },
     [SERVICE_BACKOFF] = {
         [EVENT_WANT_DOWN]    = STEP(DOWN, DO_DISARM | DO_ANNOUNCE),
@@ -52,6 +55,7 @@ static const struct service_step steps[SERVICE_STATES][SERVICE_EVENTS] = {
     [SERVICE_STOPPING] = {
         [EVENT_FAMILY_GONE]  = STEP(DOWN, DO_DISARM | DO_ANNOUNCE),
         [EVENT_GRACE_OVER]   = STEP(STOPPING, DO_KILL),
+        [EVENT_PUT_DOWN]     = STEP(STOPPING, DO_KILL),
     },
     [SERVICE_DONE] = {
         /* Its main process has ended; what it left behind must end, too. */
@@ -99,6 +103,7 @@ const char *service_event_name(enum service_event event)
         [EVENT_RETRY] = "retry",
         [EVENT_GIVE_UP] = "give up",
         [EVENT_GRACE_OVER] = "grace over",
+        [EVENT_PUT_DOWN] = "put down",
     };
     return (unsigned)event < SERVICE_EVENTS ? names[event] : "unknown";
 }
@@ -147,6 +152,7 @@ void service_spec_free(struct service_spec *spec)
     for (int i = 0; i < spec->after_count; i++)
         free(spec->after[i].service);
     free(spec->after);
+    free(spec->lease);
     free(spec->ready.host);
     free(spec->ready.path);
     free(spec->ready.has);

@@ -102,6 +102,8 @@ void service_arm_grace(struct service *s, int64_t grace_ms)
 
 /* --- the process --- */
 
+static enum service_event signal_family(struct service *, int signal);
+
 static enum service_event exit_event(const struct service *s)
 {
     const struct service_spec *spec = s->spec;
@@ -113,20 +115,32 @@ static enum service_event exit_event(const struct service *s)
     return success && may_end ? EVENT_EXITED_CLEAN : EVENT_EXITED_BAD;
 }
 
+/* The deadline thread knew its main process and the group of it. Who else is of its family must not be there without it either. */
+static void leave_nobody(struct service *s)
+{
+    if (s->lease && family_may_have_members(0))
+        signal_family(s, SIGKILL);
+}
+
 static void ended(struct child *child, struct child_end how)
 {
     struct service *s = of_child(child);
-    if (s->guarded)
-        deadline_unguard(s->guarded);
-    s->guarded = 0;
-    s->last_end = how;
+    s->last_end = s->run.end = how;
     s->has_ended = true;
     s->ran_ns = clock_ns() - s->started_ns;
     s->spoken_before_last = s->spoken_before;
     output_end(s->output); /* what it said last is there before the sentence about its death, and before its successor speaks */
-    if (s->state == SERVICE_STARTING || s->state == SERVICE_UP)
+    bool ran = s->state == SERVICE_STARTING || s->state == SERVICE_UP;
+    if (ran && service_is_overdue(s)) {
+        service_end_of_lease(s);
+        return;
+    }
+    s->run.unasked = ran;
+    if (ran)
         service_feed(s, exit_event(s));
-    else if (!s->family_watched)
+    if (!ran || s->state == SERVICE_DONE)
+        leave_nobody(s);
+    if (!ran && !s->family_watched)
         service_feed(s, EVENT_FAMILY_GONE);
 }
 
@@ -140,6 +154,7 @@ static void take_next_spec(struct service *s)
     s->needle = s->next_needle;
     s->next_spec = NULL;
     s->next_needle = NULL;
+    s->lease = s->spec->lease ? leases_get(&s->supervisor->leases, s->spec->lease) : NULL; /* it is there since the spec was declared */
     struct err err;
     if (!output_configure(s->output, s->spec, &err))
         log_warn("%s: its log goes on as before: %s", s->name, err.text);
@@ -170,7 +185,8 @@ static enum service_event do_spawn(struct service *s)
         .die_with_us = !sup->is_pid1,
     };
     struct err err;
-    if (!child_start(&s->child, sup->loop, &how, ended, &err)) {
+    int64_t due = s->lease ? s->lease->due_boot_ns : INT64_MAX;
+    if ((s->lease && !deadline_prepare(&err)) || !child_start(&s->child, sup->loop, &how, ended, &err)) {
         service_tell_late_death(s); /* before its cause is overwritten */
         bool for_good = err.kind == ERR_MISSING || err.kind == ERR_DENIED || err.kind == ERR_INVALID;
         const char *symbol = for_good ? NULL : strerrorname_np(err.code);
@@ -180,18 +196,21 @@ static enum service_event do_spawn(struct service *s)
         words_set(s->reason, sizeof s->reason, "%s%s", symbol ? "fork: " : "", symbol ? symbol : s->cause);
         return for_good ? EVENT_SPAWN_NEVER : EVENT_SPAWN_LATER;
     }
+    /* First of all: it runs already. With a lease there is room for it. */
+    if (!deadline_guard(s->child.pid, s->child.pidfd, due, &err))
+        log_warn("%s: is not under the watchdog: %s", s->name, err.text);
     s->starts++;
     s->started_ns = s->child.started_ns;
     s->spoken_before = service_has_spoken(s);
     s->up_ns = 0;
-    s->dumped = s->kill_sent = s->asked_to_end = s->short_of_processes = false;
+    s->dumped = s->kill_sent = s->asked_to_end = s->short_of_processes = s->put_down = false;
     s->reason[0] = 0;
-    s->guarded = s->child.pid;
-    if (!deadline_guard(s->child.pid, s->child.pidfd, &err))
-        log_warn("%s: is not under the watchdog: %s", s->name, err.text);
     if (sup->oom_kills < 0 && !timer_is_started(&sup->oom_look))
         timer_start(&sup->oom_look, sup->loop, OOM_LOOK_MS, look_for_oom);
     retry_spawned(sup);
+    s->run = (struct run){.pid = s->child.pid};
+    s->run_is_open = true;
+    service_tell_run(s, RUN_STARTED);
     return NO_EVENT;
 }
 
@@ -254,10 +273,11 @@ static enum service_event do_term(struct service *s)
     return next;
 }
 
-static enum service_event do_clear(struct service *s)
+static enum service_event send_kill(struct service *s)
 {
-    s->stop_ns = clock_ns();
-    return family_may_have_members(0) ? do_term(s) : EVENT_FAMILY_GONE;
+    timer_start(&s->phase, s->supervisor->loop, s->kill_again_ms, service_phase_over);
+    s->kill_again_ms = s->kill_again_ms * 2 < KILL_AGAIN_LAST_MS ? s->kill_again_ms * 2 : KILL_AGAIN_LAST_MS;
+    return signal_family(s, SIGKILL);
 }
 
 static enum service_event do_kill(struct service *s)
@@ -267,9 +287,21 @@ static enum service_event do_kill(struct service *s)
     else if (s->kill_again_ms == KILL_AGAIN_LAST_MS)
         log_warn("%s: does not end although it was killed: is it stuck in the kernel (state D)?", s->name);
     s->kill_sent = true;
-    timer_start(&s->phase, s->supervisor->loop, s->kill_again_ms, service_phase_over);
-    s->kill_again_ms = s->kill_again_ms * 2 < KILL_AGAIN_LAST_MS ? s->kill_again_ms * 2 : KILL_AGAIN_LAST_MS;
-    return signal_family(s, SIGKILL);
+    return send_kill(s);
+}
+
+static enum service_event do_clear(struct service *s)
+{
+    s->stop_ns = clock_ns();
+    bool lives = child_is_alive(&s->child);
+    if (!lives && !family_may_have_members(0))
+        return EVENT_FAMILY_GONE;
+    if (!s->put_down && !s->lease)
+        return do_term(s);
+    s->asked_to_end = true;
+    s->kill_sent = lives; /* if it is dead, it may yet turn out that the kernel killed it for memory */
+    s->kill_again_ms = KILL_AGAIN_MS;
+    return send_kill(s);
 }
 
 /* --- one event --- */
@@ -327,8 +359,14 @@ static enum service_event standing_order(const struct service *s, enum service_e
 static void entered(struct service *s, enum service_event event)
 {
     s->since_ns = clock_ns();
-    if (s->state == SERVICE_UP)
+    if (s->state == SERVICE_UP) {
         s->up_ns = s->since_ns;
+        service_tell_run(s, RUN_READY);
+    }
+    if (s->run_is_open && !service_runs(s)) {
+        s->run_is_open = false;
+        service_tell_run(s, RUN_ENDED);
+    }
     if (event == EVENT_WANT_UP) { /* a fresh start by command: what was before does not count */
         s->crashes = 0;
         s->backoff_ms = 0;

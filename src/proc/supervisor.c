@@ -56,7 +56,7 @@ static bool make_room(struct supervisor *sup)
     return true;
 }
 
-static struct service *find_or_fail(const struct supervisor *sup, const char *name, struct err *err)
+struct service *supervisor_find_or_fail(const struct supervisor *sup, const char *name, struct err *err)
 {
     struct service *s = supervisor_find(sup, name);
     if (!s || s->removed) {
@@ -86,7 +86,8 @@ static void service_free(struct service *s)
     link_leave(&s->order);
     link_move_all(&s->waiters, &s->supervisor->lost);
     family_free(s->family);
-    output_free(s->output);
+    output_free(s->output); /* whoever follows it may get its last lines: only then the watchers of its runs are let go */
+    service_tell_run(s, RUN_REMOVED);
     service_spec_free(s->spec);
     service_spec_free(s->next_spec);
     needle_free(s->needle);
@@ -127,6 +128,7 @@ static struct service *service_new(struct supervisor *sup, struct service_spec *
     }
     s->spec = spec;
     s->needle = needle;
+    s->lease = spec->lease ? leases_get(&sup->leases, spec->lease) : NULL;
     return s;
 }
 
@@ -203,6 +205,7 @@ void supervisor_free(struct supervisor *sup)
     for (int i = 0; i < sup->count; i++)
         service_free(sup->services[i]);
     family_free(sup->everybody);
+    leases_free(&sup->leases);
     while (sup->observers) {
         struct observer *o = sup->observers;
         sup->observers = o->next;
@@ -279,7 +282,8 @@ bool supervisor_declare(struct supervisor *sup, struct service_spec *spec, struc
 {
     struct needle *needle = needs_needle(spec) ? needle_new(spec->ready.has) : NULL;
     bool ok = true;
-    if (!needle && needs_needle(spec)) {
+    /* Its lease is made here, so that to take the spec into use can't fail. */
+    if ((!needle && needs_needle(spec)) || (spec->lease && !leases_get(&sup->leases, spec->lease))) {
         ok = err_errno(err, "%s: declare", spec->name);
     } else {
         struct service *known = supervisor_find(sup, spec->name);
@@ -298,7 +302,7 @@ bool supervisor_declare(struct supervisor *sup, struct service_spec *spec, struc
 
 bool supervisor_remove(struct supervisor *sup, const char *name, struct err *err)
 {
-    struct service *s = find_or_fail(sup, name, err);
+    struct service *s = supervisor_find_or_fail(sup, name, err);
     if (!s)
         return false;
     supervisor_enter(sup);
@@ -321,7 +325,7 @@ static bool may_start(const struct service *s, struct err *err)
 
 bool supervisor_want(struct supervisor *sup, const char *name, bool up, struct err *err)
 {
-    struct service *s = find_or_fail(sup, name, err);
+    struct service *s = supervisor_find_or_fail(sup, name, err);
     if (!s || (up && !may_start(s, err)))
         return false;
     supervisor_enter(sup);
@@ -336,7 +340,7 @@ bool supervisor_want(struct supervisor *sup, const char *name, bool up, struct e
 
 bool supervisor_restart(struct supervisor *sup, const char *name, struct err *err)
 {
-    struct service *s = find_or_fail(sup, name, err);
+    struct service *s = supervisor_find_or_fail(sup, name, err);
     if (!s || !may_start(s, err))
         return false;
     supervisor_enter(sup);
@@ -348,7 +352,7 @@ bool supervisor_restart(struct supervisor *sup, const char *name, struct err *er
 
 bool supervisor_ready(struct supervisor *sup, const char *name, struct err *err)
 {
-    struct service *s = find_or_fail(sup, name, err);
+    struct service *s = supervisor_find_or_fail(sup, name, err);
     if (!s)
         return false;
     if (s->spec->ready.kind != READY_LUA)

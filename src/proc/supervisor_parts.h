@@ -2,11 +2,12 @@
  *   supervisor.c  the set: declare, remove, commands, views      needs.c  who waits for whom, cycles
  *   service_run.c one service: events in, actions out            stop.c   the ordered stop of everything
  *   retry.c       when it is tried again                         words.c  the sentences people read
- *   views.c       what status and SIGUSR1 show */
+ *   views.c       what status and SIGUSR1 show                  put_down.c  killed at once: a lease that is over, an order; who watches runs */
 #ifndef APPLIANCE_SUPERVISOR_PARTS_H
 #define APPLIANCE_SUPERVISOR_PARTS_H
 
 #include "appliance/family.h"
+#include "appliance/leases.h"
 #include "appliance/output.h"
 #include "appliance/probe.h"
 #include "appliance/supervisor.h"
@@ -67,12 +68,12 @@ struct service {
     char *name;
     struct service_spec *spec, *next_spec; /* next: from the next start on */
     struct needle *needle, *next_needle;   /* of ready.has */
+    struct lease *lease;                   /* of `spec`, so of what runs; NULL: it needs none */
     enum service_state state;
     bool wanted, removed;
     bool restarting; /* it goes down only to come up again */
 
     struct child child;
-    pid_t guarded; /* listed by deadline.h; outlives child.pid */
     struct family *family;
     bool family_watched; /* family.h has found somebody and will call `gone` */
     struct output *output;
@@ -81,6 +82,11 @@ struct service {
     struct timer phase; /* starting: readiness deadline; clearing, stopping: dump, then KILL; backoff: next try */
     int64_t kill_due_ns, kill_again_ms;
     bool dumped, kill_sent;
+    bool put_down; /* this run was ended by its lease or by an order: it is no crash, and the next one need not wait */
+    bool is_late;  /* killed by its deadline already, or as good as: only within supervisor_lease */
+    struct run run;
+    bool run_is_open; /* its watchers were not told of its end */
+    struct run_watcher *run_watchers;
 
     struct link order;   /* waiting: in `waiters` of what it needs, or to be checked; unspawned: in line for the kernel */
     struct link waiters; /* those that wait for this one */
@@ -129,8 +135,9 @@ struct supervisor {
     struct link to_check; /* waiting services whose needs may have been met */
     unsigned walk;        /* how many walks there were */
     struct link lost;     /* waiting services that need an unknown one */
-    bool has_down;        /* of the removed ones */
-    struct link removed;  /* taken out, to be freed in the next turn: now may be in the middle of a line of its output */
+    struct lease *leases;
+    bool has_down;       /* of the removed ones */
+    struct link removed; /* taken out, to be freed in the next turn: now may be in the middle of a line of its output */
     struct timer free_removed;
     struct observer *observers;
     void (*on_fatal)(void *);
@@ -167,14 +174,22 @@ void service_arm_grace(struct service *, int64_t grace_ms);
 bool service_runs(const struct service *); /* its process, or what is left of it, may be alive */
 void service_phase_over(struct timer *);
 
+/* put_down.c */
+bool service_is_overdue(const struct service *); /* its lease is over: whatever it seems to have ended of, it was that */
+void service_end_of_lease(struct service *);
+void service_put_down(struct service *, const char *why, ...) __attribute__((format(printf, 2, 3)));
+void service_tell_run(struct service *, enum run_moment);
+
 /* retry.c */
 void retry_count(struct service *);
+void retry_look_back(struct service *); /* was the run that ends a healthy one? Then its crashes are forgotten */
 enum service_event retry_arm(struct service *);
 void retry_arm_spawn(struct service *);
 void retry_spawned(struct supervisor *);
 
 /* supervisor.c */
 struct service *supervisor_find(const struct supervisor *, const char *name);
+struct service *supervisor_find_or_fail(const struct supervisor *, const char *name, struct err *);
 void supervisor_take_removed_out(struct supervisor *); /* those that are down */
 void service_fill_view(const struct service *, struct service_view *);
 

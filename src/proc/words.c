@@ -127,7 +127,7 @@ void service_tell_late_death(struct service *s)
     s->death_unsaid = false;
     char death[260], text[300];
     death_words(s, death, sizeof death);
-    words_set(text, sizeof text, "%s, restarting now", death);
+    words_set(text, sizeof text, "%s%s", death, s->state == SERVICE_WAITING ? "" : ", restarting now");
     tell(s, SERVICE_BACKOFF, LOG_WARN, text);
 }
 
@@ -248,6 +248,9 @@ static void announce_clearing(struct service *s, enum service_event why, enum se
     if (why == EVENT_UNREADY) {
         words_set(s->reason, sizeof s->reason, "%s", s->cause);
         words_set(text, sizeof text, "%s, ending it", s->cause);
+    } else if (why == EVENT_PUT_DOWN) {
+        words_set(s->reason, sizeof s->reason, "%s", s->cause);
+        return; /* told once it is dead, which is soon */
     } else if (next == EVENT_FAMILY_GONE) {
         return; /* the usual case: the next sentence tells of the death */
     } else {

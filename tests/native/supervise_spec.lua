@@ -223,13 +223,15 @@ describe("appliance.core.supervise", function()
     assert.matches("ready.kind is missing", faults { name = "sv-bad", command = { "x" }, ready = {} })
     assert.matches("ready.port is missing", faults { name = "sv-bad", command = { "x" }, ready = { kind = "http" } })
     assert.matches("ready.misses needs kind", faults { name = "sv-bad", command = { "x" }, ready = { kind = "line", misses = 1 } })
+    assert.matches("lease must be the name of one", faults { name = "sv-bad", command = { "x" }, lease = "" })
+    assert.matches("oneshot and lease exclude", faults { name = "sv-bad", command = { "x" }, lease = "sql", oneshot = true })
     assert.has_error(function() supervise.declare "worker" end)
     assert.equal("gone", state "sv-bad")
   end)
 
   it("takes every field of the contract", function()
     service("sv-all", "exec sleep 600", {
-      dir = "/", user = 0, nice = 1, after = {},
+      dir = "/", user = 0, nice = 1, after = {}, lease = "sql",
       ready = { kind = "http", host = "::1", port = 8080, path = "/json/", has = '"status" : "ALIVE"',
         period = 0.25, deadline = 60, misses = 3, health_period = 5 },
       oneshot = false, critical = false, restart = "on-failure", backoff = { min = 0.5, max = 30, healthy = 10, give_up = 0 },
@@ -247,7 +249,7 @@ describe("appliance.core.supervise", function()
     assert.equal("sv-b: `after` is a cycle (sv-b needs sv-a needs sv-b): drop one of these needs", tostring(err))
     ok, err = supervise.want("sv-a", true)
     assert.same({ nil, "missing" }, { ok, err.kind })
-    for _, call in ipairs { supervise.restart, supervise.remove, supervise.tail, supervise.counts, supervise.ready } do
+    for _, call in ipairs { supervise.restart, supervise.remove, supervise.tail, supervise.counts, supervise.ready, supervise.kill } do
       ok, err = call "sv-nobody"
       assert.same({ nil, "sv-nobody: there is no such service" }, { ok, tostring(err) })
     end

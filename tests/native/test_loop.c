@@ -146,7 +146,7 @@ static pid_t paused_child(void)
 static void hang_with_a_child(bool has_waited)
 {
     pid_t child = paused_child();
-    if (!deadline_start(50, NULL) || !deadline_guard(child, -1, NULL))
+    if (!deadline_start(50, NULL) || !deadline_guard(child, -1, INT64_MAX, NULL))
         _exit(1);
     its_loop = loop_new(NULL);
     if (has_waited)
@@ -169,7 +169,7 @@ static void hang_after_a_wait(void)
 static void hang_after_a_lease(void)
 {
     pid_t child = paused_child();
-    if (!deadline_start(50, NULL) || !deadline_guard(child, -1, NULL) || !deadline_set(child, INT64_MAX))
+    if (!deadline_start(50, NULL) || !deadline_guard(child, -1, INT64_MAX, NULL) || !deadline_set(child, INT64_MAX))
         _exit(1);
     hang();
 }
@@ -239,7 +239,7 @@ static void a_lease_kills_at_its_deadline_though_the_loop_hangs(void **state)
     (void)state;
     pid_t child = paused_child();
     assert_true(deadline_start(0, NULL));
-    assert_true(deadline_guard(child, -1, NULL));
+    assert_true(deadline_guard(child, -1, INT64_MAX, NULL));
     assert_true(deadline_set(child, clock_boot_ns() + 20 * NS_PER_MS));
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);

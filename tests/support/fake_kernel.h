@@ -48,6 +48,8 @@ struct fake {
     bool waits_gone;
     bool missing; /* its program is not there */
     char dir[32]; /* of its last start */
+    int64_t due;  /* its deadline */
+    bool overdue; /* killed by it */
 };
 
 struct family {
@@ -81,6 +83,7 @@ static struct {
     char lines[WORLD_LINES][400];
     int line_count;
     int guarded;
+    bool no_thread; /* the deadline thread can't be made */
     int64_t oom_kills;
     int oom_looks;
     int strangers; /* processes that are no service's */
@@ -337,16 +340,52 @@ bool cgroup_read(const char *root, struct cgroup_limits *limits, struct err *err
     return true;
 }
 
-bool deadline_guard(pid_t pid, int pidfd, struct err *err)
+/* The thread is in fake_world.h: world_events. */
+bool deadline_prepare(struct err *err)
 {
-    (void)pid, (void)pidfd, (void)err;
+    return !world.no_thread || err_set(err, ERR_SYSTEM, "deadline thread: no room");
+}
+bool deadline_guard(pid_t pid, int pidfd, int64_t due_boot_ns, struct err *err)
+{
+    (void)pidfd, (void)err;
     world.guarded++;
+    for (int i = 0; i < world.fake_count; i++)
+        if (world.fakes[i].child && world.fakes[i].pid == pid) {
+            world.fakes[i].due = due_boot_ns;
+            world.fakes[i].overdue = false;
+        }
     return true;
+}
+static void kill_overdue(struct fake *f)
+{
+    if (!f->child || f->due > world.now)
+        return;
+    f->due = INT64_MAX;
+    f->overdue = true;
+    will_die(f, (struct child_end){.status = -1, .signal = SIGKILL}, f->kill_ms);
+}
+bool deadline_set(pid_t pid, int64_t due_boot_ns)
+{
+    for (int i = 0; i < world.fake_count; i++) {
+        struct fake *f = &world.fakes[i];
+        if (!f->child || f->pid != pid)
+            continue;
+        kill_overdue(f); /* the thread would have been there first */
+        if (!f->overdue)
+            f->due = due_boot_ns;
+        kill_overdue(f);
+        return !f->overdue;
+    }
+    return false;
 }
 void deadline_unguard(pid_t pid)
 {
     (void)pid;
     world.guarded--;
+}
+int64_t clock_boot_ns(void)
+{
+    return world.now;
 }
 
 #endif

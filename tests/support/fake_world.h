@@ -12,6 +12,7 @@ static void deliver_death(struct fake *f)
     f->child = NULL;
     f->dead = false;
     f->told_at = world.now;
+    deadline_unguard(f->pid); /* as reaper.c does */
     c->pid = 0;
     f->ended(c, f->how);
 }
@@ -21,6 +22,7 @@ static void world_events(void)
 {
     for (int i = 0; i < world.fake_count; i++) {
         struct fake *f = &world.fakes[i];
+        kill_overdue(f);
         if (f->dead && f->died_at <= world.now)
             deliver_death(f);
         if (f->members_die_at && f->members_die_at <= world.now) {
@@ -46,6 +48,8 @@ static int64_t next_world_event(int64_t limit)
         struct fake *f = &world.fakes[i];
         if (f->dead && f->died_at < limit)
             limit = f->died_at;
+        if (f->child && f->due < limit)
+            limit = f->due;
         if (f->members_die_at && f->members_die_at < limit)
             limit = f->members_die_at;
     }

@@ -111,6 +111,13 @@ describe("a plan", function()
                    services = { some("a", { inputs = { "spark-default.conf" } }), some "a" } })
   end)
 
+  it("takes the name of a lease, but not for a one-shot", function()
+    assert.same({
+      "service b: oneshot and lease exclude each other: a step that is over at the end of a lease may have been half done",
+      'service c: lease is true; it takes the name of a lease, such as "sql"',
+    }, faults_of { services = { some("a", { lease = "sql" }), some("b", { lease = "sql", oneshot = true }), some("c", { lease = true }) } })
+  end)
+
   it("refuses more services than any machine can start", function()
     local many = {}
     for i = 1, 10001 do many[i] = some("s" .. i) end

@@ -142,6 +142,12 @@ describe("reconcile", function()
     assert.same({ "port 8080 is open to others" }, sentences(reconcile.steps(with "x", with("x", "port 8080 is open to others"))))
   end)
 
+  it("restarts for another lease", function()
+    local function under(lease) return made { services = { some("a", { lease = lease }) } } end
+    assert.same({ "a: restarted, its lease changed" }, sentences(reconcile.steps(under "sql", under "node")))
+    assert.same({ "a: restarted, its lease changed" }, sentences(reconcile.steps(under(nil), under "sql")))
+  end)
+
   it("tells no secret", function()
     local steps = reconcile.steps(made { files = conf { ["spark.authenticate.secret"] = "one1" } },
       made { files = conf { ["spark.authenticate.secret"] = "two2" } })

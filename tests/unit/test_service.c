@@ -28,12 +28,14 @@ static const char *const expected[SERVICE_STATES][SERVICE_EVENTS] = {
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = NO_MAIN, [EVENT_UNREADY] = NO_MAIN,
         [EVENT_EXITED_CLEAN] = NO_MAIN, [EVENT_EXITED_BAD] = NO_MAIN, [EVENT_FAMILY_GONE] = NO_MAIN,
         [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = NO_MAIN,
     },
     [SERVICE_WAITING] = {
         [EVENT_WANT_UP] = SAME, [EVENT_WANT_DOWN] = "down: disarm announce", [EVENT_NEEDS_MET] = "starting: spawn probe announce",
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = NO_MAIN, [EVENT_UNREADY] = NO_MAIN,
         [EVENT_EXITED_CLEAN] = NO_MAIN, [EVENT_EXITED_BAD] = NO_MAIN, [EVENT_FAMILY_GONE] = NO_MAIN,
         [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = NO_MAIN,
     },
     [SERVICE_STARTING] = {
         [EVENT_WANT_UP] = SAME, [EVENT_WANT_DOWN] = "stopping: disarm term announce", [EVENT_NEEDS_MET] = SAME,
@@ -41,6 +43,7 @@ static const char *const expected[SERVICE_STATES][SERVICE_EVENTS] = {
         [EVENT_READY] = "up: disarm probe announce", [EVENT_UNREADY] = "clearing: disarm term count announce",
         [EVENT_EXITED_CLEAN] = "done: disarm announce", [EVENT_EXITED_BAD] = "clearing: disarm clear count announce",
         [EVENT_FAMILY_GONE] = ALIVE, [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = "clearing: disarm clear announce",
     },
     [SERVICE_UP] = {
         [EVENT_WANT_UP] = SAME, [EVENT_WANT_DOWN] = "stopping: disarm term announce", [EVENT_NEEDS_MET] = SAME,
@@ -48,42 +51,49 @@ static const char *const expected[SERVICE_STATES][SERVICE_EVENTS] = {
         [EVENT_UNREADY] = "clearing: disarm term count announce",
         [EVENT_EXITED_CLEAN] = "done: disarm announce", [EVENT_EXITED_BAD] = "clearing: disarm clear count announce",
         [EVENT_FAMILY_GONE] = ALIVE, [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = "clearing: disarm clear announce",
     },
     [SERVICE_UNSPAWNED] = {
         [EVENT_WANT_UP] = SAME, [EVENT_WANT_DOWN] = "down: disarm announce", [EVENT_NEEDS_MET] = SAME,
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = NO_MAIN, [EVENT_UNREADY] = NO_MAIN,
         [EVENT_EXITED_CLEAN] = NO_MAIN, [EVENT_EXITED_BAD] = NO_MAIN, [EVENT_FAMILY_GONE] = NO_MAIN,
         [EVENT_RETRY] = "waiting: disarm check announce", [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = NO_MAIN,
     },
     [SERVICE_CLEARING] = {
         [EVENT_WANT_UP] = SAME, [EVENT_WANT_DOWN] = "stopping: announce", [EVENT_NEEDS_MET] = NO_TRY,
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = ENDING, [EVENT_UNREADY] = ENDING,
         [EVENT_EXITED_CLEAN] = ENDING, [EVENT_EXITED_BAD] = ENDING, [EVENT_FAMILY_GONE] = "backoff: disarm arm-retry announce",
         [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = "clearing: kill",
+        [EVENT_PUT_DOWN] = "clearing: kill",
     },
     [SERVICE_BACKOFF] = {
         [EVENT_WANT_UP] = SAME, [EVENT_WANT_DOWN] = "down: disarm announce", [EVENT_NEEDS_MET] = NO_TRY,
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = NO_MAIN, [EVENT_UNREADY] = NO_MAIN,
         [EVENT_EXITED_CLEAN] = NO_MAIN, [EVENT_EXITED_BAD] = NO_MAIN, [EVENT_FAMILY_GONE] = NO_MAIN,
         [EVENT_RETRY] = "waiting: disarm check announce", [EVENT_GIVE_UP] = "failed: disarm announce", [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = NO_MAIN,
     },
     [SERVICE_STOPPING] = {
         [EVENT_WANT_UP] = WISH, [EVENT_WANT_DOWN] = SAME, [EVENT_NEEDS_MET] = NO_TRY,
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = ENDING, [EVENT_UNREADY] = ENDING,
         [EVENT_EXITED_CLEAN] = ENDING, [EVENT_EXITED_BAD] = ENDING, [EVENT_FAMILY_GONE] = "down: disarm announce",
         [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = "stopping: kill",
+        [EVENT_PUT_DOWN] = "stopping: kill",
     },
     [SERVICE_DONE] = {
         [EVENT_WANT_UP] = CALM, [EVENT_WANT_DOWN] = "stopping: clear announce", [EVENT_NEEDS_MET] = NO_TRY,
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = NO_MAIN, [EVENT_UNREADY] = NO_MAIN,
         [EVENT_EXITED_CLEAN] = NO_MAIN, [EVENT_EXITED_BAD] = NO_MAIN, [EVENT_FAMILY_GONE] = NO_MAIN,
         [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = NO_MAIN,
     },
     [SERVICE_FAILED] = {
         [EVENT_WANT_UP] = "waiting: check announce", [EVENT_WANT_DOWN] = "down: announce", [EVENT_NEEDS_MET] = NO_TRY,
         [EVENT_SPAWN_LATER] = NO_TRY, [EVENT_SPAWN_NEVER] = NO_TRY, [EVENT_READY] = NO_MAIN, [EVENT_UNREADY] = NO_MAIN,
         [EVENT_EXITED_CLEAN] = NO_MAIN, [EVENT_EXITED_BAD] = NO_MAIN, [EVENT_FAMILY_GONE] = NO_MAIN,
         [EVENT_RETRY] = NO_TIME, [EVENT_GIVE_UP] = NO_TRY, [EVENT_GRACE_OVER] = NO_TIME,
+        [EVENT_PUT_DOWN] = NO_MAIN,
     },
 };
 /* clang-format on */
@@ -230,6 +240,7 @@ static void a_spec_has_sound_defaults_and_owns_its_strings(void **unused)
     spec->after[0].service = strdup("master");
     spec->after_count = 1;
     spec->dir = strdup("/");
+    spec->lease = strdup("sql");
     spec->ready.host = strdup("127.0.0.1");
     spec->ready.path = strdup("/");
     spec->ready.has = strdup("x");

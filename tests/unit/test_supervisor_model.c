@@ -3,10 +3,13 @@
  *   - never two main processes of one service, and none beside the rest of its old family (asserted by child_start in fake_kernel.h);
  *   - who was told to be down stays down, and is down within its grace and the time a KILL takes;
  *   - a service starts only when everything it needs is there;
- *   - every death is counted once;
+ *   - who has a lease starts only while it is held, and is dead soon after it is over;
+ *   - every death is counted once, but those by a lease or by an order, which are not;
  *   - processes and states agree; the stop of everything ends within its budget, and nothing starts any more.
  * The seed of a run that fails is printed; APPLIANCE_SEED=n runs only that one, APPLIANCE_ROUNDS=n more of them. */
 #include "fake_world.h"
+
+#include "appliance/leases.h"
 
 enum { SERVICES = 7, STEPS = 400, ROUNDS = 1500, KILL_MAX_MS = 40, BUDGET_MS = 8000 };
 
@@ -16,7 +19,7 @@ struct model {
     bool told_up, told_down;
     int64_t down_since; /* of the demand */
     int64_t grace_ms, healthy_ms;
-    bool oneshot, can_probe;
+    bool oneshot, can_probe, leased;
     enum restart_policy restart;
     int after[SERVICES];
     enum need_kind kinds[SERVICES];
@@ -30,6 +33,7 @@ static struct model models[SERVICES];
 static uint64_t seed, state;
 static int step;
 static bool stopping;
+static int64_t lease_due; /* of the one lease there is */
 
 static unsigned below(unsigned limit)
 {
@@ -89,6 +93,7 @@ static void started(struct fake *f)
     MUST(!stopping);
     MUST(m->told_up);
     MUST(!m->told_down);
+    MUST(!m->leased || lease_due - world.now > LEASE_START_MARGIN_NS);
     for (int i = 0; i < m->after_count; i++)
         MUST(is_met(&models[m->after[i]], m->kinds[i]));
     take_fresh(m);
@@ -102,17 +107,35 @@ static void started(struct fake *f)
         will_die(f, (struct child_end){.status = one_in(3) ? 0 : 1}, below(3000));
 }
 
+/* Crashes before a healthy run don't count any more. */
+static void forgive(struct model *m)
+{
+    if (m->up_at && world.now - m->up_at >= m->healthy_ms * NS_PER_MS)
+        m->crashes = 0;
+}
+
+/* It is put down: not a crash. */
+static void foresee_kill(struct model *m)
+{
+    enum service_state now = view_of(m).state;
+    if (now == SERVICE_STARTING || now == SERVICE_UP)
+        forgive(m);
+}
+
 /* A death is about to be told: what will the count be? */
 static void foresee_death(struct model *m, struct child_end how)
 {
     enum service_state now = view_of(m).state;
     if (now != SERVICE_STARTING && now != SERVICE_UP)
         return; /* it was asked to end, or counted already */
+    if (m->leased && lease_due <= world.now) {
+        forgive(m);
+        return;
+    }
     bool may_end = m->oneshot || m->restart != RESTART_ALWAYS;
     if (may_end && how.signal == 0 && how.status == 0)
         return;
-    if (m->up_at && world.now - m->up_at >= m->healthy_ms * NS_PER_MS)
-        m->crashes = 0;
+    forgive(m);
     m->crashes++;
 }
 
@@ -120,6 +143,7 @@ static void foresee_deaths(void)
 {
     for (int i = 0; i < SERVICES; i++) {
         struct fake *f = fake_of(models[i].name);
+        kill_overdue(f);
         if (f->dead && f->died_at <= world.now)
             foresee_death(&models[i], f->how);
     }
@@ -153,6 +177,7 @@ static void check(void)
         MUST(runs ? f->child != NULL : true);
         MUST(may_run ? true : f->child == NULL);
         MUST(view.pid == (f->child ? f->pid : 0));
+        MUST(!m->leased || !f->child || lease_due > world.now || (f->dead && f->died_at <= world.now + KILL_MAX_MS * NS_PER_MS));
         MUST(view.state != SERVICE_DOWN || f->members == 0);
         MUST(view.state != SERVICE_BACKOFF || f->members == 0);
         if (view.state != SERVICE_STOPPING)
@@ -167,6 +192,7 @@ static void check(void)
             bool met = true;
             for (int n = 0; n < m->after_count; n++)
                 met &= is_met(&models[m->after[n]], m->kinds[n]);
+            met &= !m->leased || lease_due - world.now > LEASE_START_MARGIN_NS;
             MUST(!met); /* nobody waits for nothing */
         }
     }
@@ -184,6 +210,8 @@ static struct service_spec *random_spec(struct model *m, int index)
     spec->dump_signal = one_in(2) ? SIGQUIT : 0;
     spec->backoff_min_ms = 10 + below(500);
     spec->backoff_max_ms = 1000 + below(5000);
+    if (m->leased)
+        spec->lease = strdup("sql");
     if (m->can_probe) {
         spec->ready.kind = READY_LUA;
         spec->ready.deadline_ms = 0;
@@ -204,6 +232,7 @@ static void make_services(void)
         m->healthy_ms = below(4000);
         m->oneshot = one_in(5);
         m->can_probe = one_in(3);
+        m->leased = one_in(3);
         m->restart = m->oneshot || one_in(2) ? RESTART_ALWAYS : RESTART_ON_FAILURE;
         for (int n = 0; n < i; n++) /* only earlier ones: no cycle */
             if (one_in(4)) {
@@ -243,11 +272,29 @@ static void command_restart(struct model *m)
     assert_true(supervisor_restart(world.sup, m->name, NULL));
 }
 
+static void command_kill(struct model *m)
+{
+    foresee_kill(m);
+    assert_true(supervisor_kill(world.sup, m->name, NULL));
+}
+
+/* Mostly it is held for longer, now and then given up; some times nobody moves it for so long that it runs out. */
+static void move_lease(void)
+{
+    lease_due = one_in(4) ? 0 : world.now + (int64_t)below(4000) * NS_PER_MS;
+    for (int i = 0; i < SERVICES; i++) {
+        struct fake *f = fake_of(models[i].name);
+        if (models[i].leased && f->child && (f->overdue || f->due <= world.now || lease_due <= world.now))
+            foresee_kill(&models[i]);
+    }
+    assert_true(supervisor_lease(world.sup, "sql", lease_due, NULL));
+}
+
 static void random_step(void)
 {
     struct model *m = &models[below(SERVICES)];
     struct fake *f = fake_of(m->name);
-    switch (below(12)) {
+    switch (below(15)) {
     case 0:
     case 1:
     case 2: command_up(m); break;
@@ -274,6 +321,9 @@ static void random_step(void)
         break;
     case 9: world.spawn_errno = one_in(3) ? EAGAIN : 0; break;
     case 10: declare(random_spec(m, 0)); break; /* the same in what the model knows */
+    case 11:
+    case 12: move_lease(); break;
+    case 13: command_kill(m); break;
     default: model_pass(below(2000)); break;
     }
     if (one_in(3))
@@ -318,6 +368,7 @@ static void run_round(uint64_t of)
     seed = of;
     state = of * 0x9e3779b97f4a7c15u + 1;
     stopping = false;
+    lease_due = 0;
     assert_int_equal(world_begin(NULL), 0);
     world.on_start = started;
     make_services();

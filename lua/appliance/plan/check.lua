@@ -33,6 +33,11 @@ function T.request(value)
   return nil, 'a path to ask for, such as "/json/"'
 end
 
+function T.lease(value)
+  if type(value) == "string" and #value <= 63 and value:find "^%w[%w_.-]*$" then return value end
+  return nil, 'the name of a lease, such as "sql"'
+end
+
 function T.user(value)
   if math.type(value) == "integer" and value >= 0 then return value end
   if type(value) == "string" and value ~= "" then return value end
@@ -154,7 +159,8 @@ end
 
 local FIELDS = {
   name = T.string, command = T.command, env = T.env, dir = T.path, user = T.user, nice = whole(-20, 19),
-  after = T.after, oneshot = T.boolean, critical = T.boolean, restart = one_of("always", "on-failure", "never"), clean = T.clean,
+  after = T.after, lease = T.lease,
+  oneshot = T.boolean, critical = T.boolean, restart = one_of("always", "on-failure", "never"), clean = T.clean,
   change = one_of("restart", "keep", "keep-while-healthy"), inputs = T.inputs, role = T.string,
   ready = {
     kind = one_of("tcp", "http", "line", "lua"), host = T.address, port = whole(1, 65535), path = T.request, has = T.string,
@@ -224,6 +230,9 @@ local function one_service(given, fault)
   local backoff = service.backoff
   if backoff and backoff.min and backoff.max and backoff.min > backoff.max then
     fault(("backoff.min is %g and backoff.max %g; the first is the smaller"):format(backoff.min, backoff.max))
+  end
+  if service.oneshot and service.lease then
+    fault "oneshot and lease exclude each other: a step that is over at the end of a lease may have been half done"
   end
   if service.oneshot and service.ready then fault "oneshot and ready exclude each other: a one-shot is done when it has exited with 0" end
   return service

@@ -108,7 +108,8 @@ function show.redacted(plan)
 end
 
 local SERVICE_FIELDS = {
-  "role", "after", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "user", "nice", "dir", "log",
+  "role", "after", "lease", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "user", "nice", "dir",
+  "log",
 }
 
 --- What `spark-appliance plan` prints.

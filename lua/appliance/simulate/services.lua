@@ -7,10 +7,10 @@ local services = {}
 services.__index = services
 
 --- As service_spec_new and retry.c have it.
-local DEFAULT = { min = 0.5, max = 30, healthy = 10, grace = 10, deadline = 60, shortage = 0.1 }
+local DEFAULT = { min = 0.5, max = 30, healthy = 10, grace = 10, deadline = 60, shortage = 0.1, margin = 0.2 }
 
 function services.new()
-  return setmetatable({ now = 0, by_name = {}, order = {}, log = {} }, services)
+  return setmetatable({ now = 0, by_name = {}, order = {}, log = {}, leases = {} }, services)
 end
 
 local function field(spec, group, name)
@@ -38,7 +38,8 @@ local function needs_are_met(self, service)
   for name, need in pairs(service.spec.after or {}) do
     if not is_met(self.by_name[name], need) then return false end
   end
-  return true
+  local lease = service.spec.lease
+  return not lease or (self.leases[lease] or 0) - self.now > DEFAULT.margin
 end
 
 act["check"] = function(self, service)
@@ -52,7 +53,7 @@ act["spawn"] = function(_, service)
   service.spawn_fails = nil
   if failing then return failing end
   service.starts = service.starts + 1
-  service.up_at = nil
+  service.up_at, service.put_down = nil, false
 end
 
 act["probe"] = function(self, service)
@@ -74,6 +75,7 @@ act["clear"] = function() return "family gone" end
 
 act["arm retry"] = function(self, service)
   if service.gave_up then return "give up" end
+  if service.put_down then return "retry" end
   if service.healthy then return "retry" end
   local least, most = field(service.spec, "backoff", "min"), field(service.spec, "backoff", "max")
   service.delay = math.min(service.delay > 0 and service.delay * 2 or least, most)
@@ -83,9 +85,13 @@ end
 
 act["arm spawn"] = function(self, service) arm(service, self.now + DEFAULT.shortage, "retry") end
 
-act["count"] = function(self, service)
+local function look_back(self, service)
   service.healthy = service.up_at ~= nil and self.now - service.up_at >= field(service.spec, "backoff", "healthy")
   if service.healthy then service.crashes, service.delay = 0, 0 end
+end
+
+act["count"] = function(self, service)
+  look_back(self, service)
   service.crashes = service.crashes + 1
   local give_up = service.spec.backoff and service.spec.backoff.give_up or 0
   service.gave_up = service.spec.restart == "never" or give_up > 0 and service.crashes >= give_up
@@ -133,6 +139,14 @@ function services:feed(service, event)
   if moved_at_all then check_waiting(self) end
 end
 
+local RUNS = { starting = true, up = true, clearing = true, stopping = true }
+
+local function put_down(self, service)
+  if service.state == "starting" or service.state == "up" then look_back(self, service) end
+  service.put_down = true
+  self:feed(service, "put down")
+end
+
 local function find(self, name)
   return self.by_name[name] or error(("%s: the simulated node has no such service"):format(tostring(name)), 3)
 end
@@ -174,6 +188,25 @@ function services:restart(name)
   return true
 end
 
+function services:kill(name)
+  local service = find(self, name)
+  if not RUNS[service.state] then return true end
+  service.gave_up = service.gave_up or service.spec.restart == "never"
+  put_down(self, service)
+  return true
+end
+
+--- Held until `due` on this clock (self.now); 0: no more.
+function services:lease(name, due)
+  self.leases[name] = due
+  for _, each in ipairs({ table.unpack(self.order) }) do
+    local service = self.by_name[each]
+    if service and service.spec.lease == name and due <= self.now and RUNS[service.state] then put_down(self, service) end
+  end
+  check_waiting(self)
+  return true
+end
+
 -- ---------------------------------------------------------------- what a test may do to them
 
 function services:ready(name) self:feed(find(self, name), "ready") end
@@ -197,12 +230,24 @@ function services:due()
   local at
   for _, service in pairs(self.by_name) do
     if service.timer and (not at or service.timer.at < at) then at = service.timer.at end
+    local due = service.spec.lease and RUNS[service.state] and self.leases[service.spec.lease]
+    if due and (not at or due < at) then at = due end
   end
   return at
 end
 
+--- The deadline thread's part: it does not wait for anybody.
+local function end_leases(self)
+  for _, name in ipairs({ table.unpack(self.order) }) do
+    local service = self.by_name[name]
+    local lease = service and service.spec.lease
+    if lease and RUNS[service.state] and (self.leases[lease] or 0) <= self.now then put_down(self, service) end
+  end
+end
+
 function services:fire(now)
   self.now = now
+  end_leases(self)
   for _, name in ipairs({ table.unpack(self.order) }) do
     local service = self.by_name[name]
     local timer = service and service.timer
