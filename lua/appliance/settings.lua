@@ -281,6 +281,29 @@ local function report_unknown(self, mode)
   end
 end
 
+--- As src/net/aws_uri.c takes one.
+local function is_endpoint(url)
+  local rest = url:match "^%s*[Hh][Tt][Tt][Pp][Ss]?://(.-)%s*$" or ""
+  local port, path = (rest:match "^[%w._-]+(.*)$" or rest:match "^%[[%x:.]+%](.*)$" or "?"):match "^:?(%d*)(.*)$"
+  return (port == "" or #port < 6 and tonumber(port) > 0 and tonumber(port) < 65536) and (path == "" or path:find "^/[%w._~/-]*$") ~= nil
+end
+
+--- AWS_ENDPOINT_URL and its kind are the SDKs', and no settings of ours; but whatever asks AWS refuses one that is no URL, here and in the
+--- services, and says so in the middle of its work.
+local function refuse_endpoints(self)
+  for name, value in pairs(self.environ) do
+    if name:sub(1, 16) == "AWS_ENDPOINT_URL" and value:find "%S" and not is_endpoint(value)
+      and (self.environ.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS or ""):lower() ~= "true" then
+      local host = value:match "^[^?#]*@([%w.-]+:?%d*)" or value:gsub("^%s*%a*:/+", ""):match "^%s*([%w.-]+:?%d*)"
+      local scheme = value:lower():match "^%s*(https?)://" or (host or ""):find ":%d" and "http" or "https"
+      local right = ("%s://%s"):format(scheme, host)
+      local shown = value:gsub("^(%s*%a*:?/*)[^/].*@", "%1" .. require("appliance.secrets").REDACTED .. "@")
+      self:fault(name, ("%s=%s is no endpoint: it takes https:// or http://, a host, and perhaps a port and a path, for example %s=%s")
+        :format(name, quoted(name, shown, {}), name, host and is_endpoint(right) and right or "https://s3.example.org"))
+    end
+  end
+end
+
 local function in_order(faults)
   table.sort(faults, function(a, b) return a.text < b.text end)
   return faults
@@ -304,6 +327,7 @@ function settings.read(wanted, environ, read_file, stat)
     if def.check and (found == 0 or def.check_always) then def.check(self.env, checker(self)) end
   end
   report_unknown(self, self.env.UNKNOWN_SETTINGS or "refuse")
+  refuse_endpoints(self)
   if #self.faults > 0 then return nil, in_order(self.faults) end
   table.sort(self.notes)
   readings[self.env] = self

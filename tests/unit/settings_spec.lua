@@ -84,6 +84,32 @@ describe("settings", function()
       .. "for example EXT_JARS=/data/jars/one.jar", tostring(faults[1]))
   end)
 
+  it("that say where AWS is must be URLs, as all who ask there want them", function()
+    local function told(name, value)
+      local env, faults = read { [name] = value }
+      return env and "" or settings.explain(faults)
+    end
+    for _, value in ipairs { "http://minio:9000", " HTTPS://minio/x/ ", "", " ", "http://[::1]:9000" } do
+      assert.equal("", told("AWS_ENDPOINT_URL", value))
+    end
+    local takes = " is no endpoint: it takes https:// or http://, a host, and perhaps a port and a path, for example "
+    for value, right in pairs {
+      foo = "https://foo", ["minio:9000"] = "http://minio:9000", ["ftp://x.y"] = "https://x.y",
+      ["http://minio:90000"] = "https://s3.example.org",
+      ["http://h?x=y"] = "http://h", ["https://a b"] = "https://a",
+      ["https:///"] = "https://s3.example.org",
+    } do
+      for _, name in ipairs { "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS" } do
+        assert.equal(('%s="%s"%s%s=%s'):format(name, value, takes, name, right), told(name, value))
+      end
+    end
+    for _, value in ipairs { "me:word@host/", "http://me:word@host" } do
+      assert.is_nil(told("AWS_ENDPOINT_URL", value):find("word", 1, true))
+      assert.matches("://host$", told("AWS_ENDPOINT_URL", value))
+    end
+    assert.is_truthy(read { AWS_ENDPOINT_URL = "foo", AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "True" })
+  end)
+
   it("that name a file of this node as a jar are told when it is none", function()
     local home = os.tmpname()
     local function stat(path)

@@ -127,13 +127,6 @@ describe("region and endpoint", function()
     assert.equal("here", value(keys, "fs.s3a.endpoint.region"))
   end)
 
-  it("that is no URL is told, for all but S3A refuse it", function()
-    local made = planned(MODERN, s3a_fact.read { AWS_ENDPOINT_URL = "minio:9000" })
-    assert.matches("AWS_ENDPOINT_URL: minio:9000 is no URL", table.concat(made.notes, "\n"), 1, true)
-    made = planned(MODERN, s3a_fact.read { AWS_ENDPOINT_URL = "HTTP://minio:9000" })
-    assert.is_nil(table.concat(made.notes, "\n"):find "AWS_ENDPOINT_URL")
-  end)
-
   it("of Amazon's own stay virtual-hosted", function()
     for _, url in ipairs { "https://s3.eu-west-1.amazonaws.com", "https://s3.cn-north-1.amazonaws.com.cn",
       "https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com:443/", "https://s3.dualstack.eu-west-1.api.aws" } do

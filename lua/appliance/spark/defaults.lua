@@ -150,8 +150,6 @@ function defaults.notes(here)
   if here.layout.s3 then
     local missing = require("appliance.spark.s3a").notes(here.layout, function(key) return here:mounted(key) end)
     table.move(missing, 1, #missing, #notes + 1, notes)
-    local wrong = require("appliance.spark.s3a").endpoint_notes(here.s3)
-    table.move(wrong, 1, #wrong, #notes + 1, notes)
   end
   if here:wants_archive() and not here:builds_archive() then
     notes[#notes + 1] = "no class data archive fits this Java and Spark, and there is too little memory to make one: JVMs start slower"

@@ -82,14 +82,6 @@ function s3a.defaults(jars)
   }
 end
 
---- What is wrong with the endpoint of this node, as sentences. S3A takes a bare host; all others of this node (fetches, S3_CHECK, the
---- SDKs of Python and the AWS CLI in its services) refuse it.
-function s3a.endpoint_notes(seen)
-  if not seen.endpoint or seen.endpoint:find "^[Hh][Tt][Tt][Pp][Ss]?://[^/]" then return {} end
-  return { ("%s: %s is no URL, so nothing but S3A can use it: it begins with https:// or http://"):format(
-    (seen.endpoint_from or "endpoint"):gsub(" %(environment%)$", ""), seen.endpoint) }
-end
-
 --- Settings of Spark that name a place where it reads or writes.
 local PLACES = { "spark.eventLog.dir", "spark.history.fs.logDirectory", "spark.sql.warehouse.dir",
   "spark.storage.decommission.fallbackStorage.path", "spark.checkpoint.dir" }
