@@ -4,7 +4,7 @@
 # A word is a package, or command:package where any other way to have the command will do.
 
 PACKAGES_BUILD='cc:gcc libc6-dev cmake:cmake ninja:ninja-build pkg-config:pkg-config liblua5.4-dev lua5.4:lua5.4 libxml2-dev
-  libcurl4-openssl-dev libssl-dev libcjson-dev'
+  libcurl4-openssl-dev libssl-dev libcjson-dev libzookeeper-mt-dev'
 PACKAGES_SPARK="java:openjdk-$(pinned java "" 2)-jre-headless python3:python3 pip3:python3-pip procps:procps
   mvn:maven"
 PACKAGES_RUN='libnss-wrapper'

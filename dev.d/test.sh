@@ -4,7 +4,7 @@
 # Docker comes last, alone: it uses Spark's usual ports.
 # Each suite is one test program under dev.d/suite; all it said is kept in build/test-logs.
 
-TEST_LANE_ONE='lint unit native system aws spark'
+TEST_LANE_ONE='lint unit native system aws zookeeper spark'
 TEST_LANE_TWO='clang tidy asan fuzz spark-3.5'
 TEST_LAST='docker'
 TEST_SOAK='spark-4.3 soak'
@@ -61,7 +61,7 @@ is_wanted() { case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac; }
 # What the wanted groups need, before any clock runs: packages in one go, the Release build with its tests, Spark.
 test_prepare() {
   packages="$PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST"
-  case " $wanted " in *' spark'* | *' docker '* | *' soak '*) packages="$packages $PACKAGES_SPARK" ;; esac
+  case " $wanted " in *' spark'* | *' docker '* | *' soak '* | *' zookeeper '*) packages="$packages $PACKAGES_SPARK" ;; esac
   if is_wanted aws; then packages="$packages $PACKAGES_PARTS"; fi
   if is_wanted docker && [ "$(id -u)" -eq 0 ]; then packages="$packages $PACKAGES_DOCKER"; fi
   need_packages "$packages"
@@ -72,7 +72,7 @@ test_prepare() {
   echo "build/gcc 1 0 0" >>"$LOGS/results"
 
   test_spark_versions=
-  if is_wanted spark || is_wanted docker || is_wanted soak; then test_spark_versions="$(pinned spark default 2)"; fi
+  if is_wanted spark || is_wanted docker || is_wanted soak || is_wanted zookeeper; then test_spark_versions="$(pinned spark default 2)"; fi
   if is_wanted spark-3.5; then test_spark_versions="$test_spark_versions $(pinned spark second 2)"; fi
   if is_wanted spark-4.3; then test_spark_versions="$test_spark_versions $(pinned spark newest 2)"; fi
   for version in $test_spark_versions; do
@@ -154,6 +154,13 @@ group_aws() {
   export AWS_PYTHON S3RVER
   run_folder build aws 300
   unset AWS_PYTHON S3RVER
+}
+
+# Real servers, of the jars of Spark.
+group_zookeeper() {
+  SPARK_HOME=$(spark_home "$(pinned spark default 2)")
+  export SPARK_HOME
+  run_folder build zookeeper 300
 }
 
 run_spark() {
