@@ -14,7 +14,7 @@ RUN apt-get update \
 FROM base AS program
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev cmake ninja-build pkg-config liblua5.4-dev lua5.4 libxml2-dev \
-    libcurl4-openssl-dev libssl-dev libcjson-dev
+    libcurl4-openssl-dev libssl-dev libcjson-dev libzookeeper-mt-dev
 COPY CMakeLists.txt /src/
 COPY cmake /src/cmake
 COPY src /src/src
@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="spark-appliance" \
       org.opencontainers.image.licenses="Apache-2.0"
 # libnss-wrapper: a passwd entry for any user id; python3: PySpark, in drivers and executors.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends "openjdk-${JAVA_VERSION}-jre-headless" liblua5.4-0 libxml2 libssl3 libcjson1 libnss-wrapper python3 \
+ && apt-get install -y --no-install-recommends "openjdk-${JAVA_VERSION}-jre-headless" liblua5.4-0 libxml2 libssl3 libcjson1 libzookeeper-mt2 libnss-wrapper python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
  && useradd --system --uid 185 --gid 0 --home-dir /var/lib/spark-appliance --shell /usr/sbin/nologin spark \
  && install -d -m 1777 /var/lib/spark-appliance
