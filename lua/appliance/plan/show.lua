@@ -108,8 +108,8 @@ function show.redacted(plan)
 end
 
 local SERVICE_FIELDS = {
-  "role", "after", "lease", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "user", "nice", "dir",
-  "log",
+  "role", "after", "lease", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "user", "nice",
+  "dir", "log",
 }
 
 --- What `spark-appliance plan` prints.
