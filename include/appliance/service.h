@@ -70,10 +70,15 @@ struct need {
     enum need_kind kind;
 };
 
-enum ready_kind { READY_AT_START, READY_TCP, READY_HTTP, READY_LINE, READY_LUA };
+enum ready_kind { READY_AT_START, READY_TCP, READY_HTTP, READY_HIVE /* a session of HiveServer2 */, READY_LINE, READY_LUA };
+/* Is there a port to ask, and to ask again? */
+static inline bool ready_connects(enum ready_kind kind)
+{
+    return kind == READY_TCP || kind == READY_HTTP || kind == READY_HIVE;
+}
 struct ready_spec {
     enum ready_kind kind;
-    char *host; /* numeric address; TCP, HTTP */
+    char *host; /* numeric address; TCP, HTTP, HIVE */
     int port;
     char *path;          /* HTTP */
     char *has;           /* HTTP: the body must hold this text, white space ignored. LINE: a line must hold it. NULL: any 2xx */

@@ -126,6 +126,7 @@ function node:__close()
   if self.trimmer then self.trimmer:cancel() end
   if self.learning then self.learning:close() end              -- it ends while it waits for facts
   if self.objects then self.objects:close() end
+  if self.health then self.health:close() end
   if self.server then self.server:close() end
   if self.broker then self.broker:close() end                  -- after the services: they may have had something to upload
   if self.lock then self.lock:close() end                      -- last: until here nobody else may bind
@@ -340,6 +341,14 @@ function node:serve()
   return nil, err, err.kind == "conflict" and EXIT_FAILURE or EXIT_CONFIGURATION
 end
 
+--- Opens the health pages to others -> true | nil, problem, exit code
+function node:serve_health(env)
+  local err
+  self.health, err = require("appliance.cluster.health").serve(self, env)
+  if self.health then return true end
+  return nil, ("HEALTH_PORT=%d: %s"):format(env.HEALTH_PORT, tostring(err)), EXIT_CONFIGURATION
+end
+
 --- Where this node has credentials of AWS its services get them from us: see broker.lua. Nothing is asked of AWS here.
 --- -> true | nil, problem
 function node:serve_credentials(configured)
@@ -372,12 +381,14 @@ function boot.run()
   local ok, problem, code = self:claim()
   -- The socket is there before facts are waited for, so that `status` can say for which; else after the first services.
   if ok and next(configured.profile.facts) then ok, problem, code = self:serve() end
+  if ok and (env.HEALTH_PORT or 0) > 0 then ok, problem, code = self:serve_health(env) end
   if not ok then return refuse({ problem }, code) end
   local err
   ok, err = program.supervise(options_of(env))
   if not ok then return refuse({ err }, EXIT_FAILURE) end
   for _, note in ipairs(settings.notes(env)) do log.warn(note) end
 
+  facts.at_work = true
   local followed, decision, is_broken
   followed, faults = self:learn(configured)
   if not followed then return refuse(faults, EXIT_NO_FACT) end

@@ -14,6 +14,7 @@
 --- GET  /services/NAME                 JSON, as in status
 --- POST /services/NAME/start|stop|restart[?follow=1]   followed: one line of JSON a change, until it is settled
 --- GET  /logs/NAME[?bytes=N][&follow=1]   text
+--- GET  /cluster                           JSON: this node's place among others, and theirs; 404 without a cluster
 --- GET  /credentials                       JSON: who gets which role's credentials; POST: a job's environment (control/credentials.lua)
 local control = {}
 
@@ -23,6 +24,7 @@ local routes = {
   plan = { GET = "appliance.control.plan", POST = "appliance.control.plan" },
   services = { GET = "appliance.control.services", POST = "appliance.control.services" },
   logs = { GET = "appliance.control.logs" },
+  cluster = { GET = "appliance.control.cluster" },
   credentials = { GET = "appliance.control.credentials", POST = "appliance.control.credentials" },
 }
 
@@ -71,11 +73,19 @@ local function role_names(services)
   return names
 end
 
+--- The cluster's agent, where there is one: loaded by the fact of the profile `ha`, and by nothing else.
+local function cluster_of()
+  local membership = package.loaded["appliance.cluster.membership"]
+  return membership and membership.here
+end
+
 --- -> status, sentence. Without a role the critical services count. One view a service and nothing else: this runs every few seconds
 --- for years.
 function control.health(node, role)
   local plan = node.plan
   if not plan then return 503, ("the node is starting: %s\n"):format(node.state or "it has no plan yet") end
+  local here = cluster_of()
+  if role == "leader" then return require("appliance.cluster.health").leader(node, here) end
   local well, ill, counted = "", "", false
   for _, service in ipairs(plan.services) do
     if not role or plays(service, role) then
@@ -85,8 +95,16 @@ function control.health(node, role)
       if counts and view and healthy[view.state] then
         well = ("%s%s is %s"):format(well == "" and "" or well .. ", ", view.name, view.state)
       elseif counts then
-        ill = (ill == "" and "" or ill .. "; ") .. (view and tell(view) or service.name .. " is not started yet")
+        local why = view and (here and here:says(view) or tell(view)) or service.name .. " is not started yet"
+        ill = (ill == "" and "" or ill .. "; ") .. why
       end
+    end
+  end
+  -- What belongs here and can't be planned yet is not well either.
+  for name, why in pairs(plan.waits or {}) do
+    if not role or name == role then
+      counted = true
+      ill = ("%s%s waits: %s"):format(ill == "" and "" or ill .. "; ", name, why)
     end
   end
   if role and not counted then return control.unknown("role or service", role, role_names(plan.services)) end
@@ -105,6 +123,7 @@ POST /plan/diff
 GET  /services/NAME
 POST /services/NAME/start|stop|restart[?follow=1]
 GET  /logs/NAME[?bytes=N][&follow=1]
+GET  /cluster
 GET  /credentials
 POST /credentials
 ]]

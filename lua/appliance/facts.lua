@@ -2,7 +2,8 @@
 --- last ones.
 local same = require "appliance.same"
 
-local facts = {}
+--- facts.at_work: does this process run a node (`run`)? Else it only looks (`plan`, `check`), and a source joins nothing.
+local facts = { at_work = false }
 
 --- Native, and loaded by who follows facts: a profile that only names its sources loads, and is tested, without.
 local function tasks() return require "appliance.core.task" end

@@ -114,14 +114,15 @@ local function change_by_name(services, changes)
   return kept, missing
 end
 
-local FIELDS = { files = true, fetch = true, services = true, notes = true, urls = true }
+local FIELDS = { files = true, fetch = true, services = true, notes = true, urls = true, waits = true }
 
---- plan { base..., files = {...}, fetch = {...}, services = {...}, notes = {...}, urls = {...} }: what a profile's plan function returns.
+--- plan { base..., files = {...}, fetch = {...}, services = {...}, notes = {...}, urls = {...}, waits = {...} }: what a profile's plan
+--- function returns. `waits`: services that belong here and can't be planned yet, each with a sentence why.
 --- A plan given first (`base` of a profile that extends another) is the ground: files are laid over its files key by key, a service of
 --- the same name replaces its, a service by name changes single fields of it, `false` takes a file or service away.
 function plan.plan(parts)
   if type(parts) ~= "table" then error(("plan needs a table { files =, services = }, got %s"):format(type(parts)), 2) end
-  local made = { files = {}, fetch = {}, services = {}, notes = {}, urls = {}, unknown = {} }
+  local made = { files = {}, fetch = {}, services = {}, notes = {}, urls = {}, waits = {}, unknown = {} }
   for _, at in ipairs(positions(parts)) do
     local base = parts[at]
     if getmetatable(base) ~= draft then error("plan: only another plan may stand without a name, such as `base`", 2) end
@@ -130,6 +131,7 @@ function plan.plan(parts)
     lay_over(made.services, base.services)
     table.move(base.notes, 1, #base.notes, #made.notes + 1, made.notes)
     table.move(base.urls, 1, #base.urls, #made.urls + 1, made.urls)
+    for name, sentence in pairs(base.waits) do made.waits[name] = sentence end
   end
   for name, file in pairs(parts.files or {}) do
     if type(file) == "string" then file = plan.text(file) end
@@ -144,6 +146,7 @@ function plan.plan(parts)
   made.services, made.missing = change_by_name(made.services, parts.services or {})
   table.move(parts.notes or {}, 1, #(parts.notes or {}), #made.notes + 1, made.notes)
   table.move(parts.urls or {}, 1, #(parts.urls or {}), #made.urls + 1, made.urls)
+  for name, sentence in pairs(parts.waits or {}) do made.waits[name] = sentence or nil end
   for field in pairs(parts) do
     if type(field) == "string" and not FIELDS[field] then made.unknown[#made.unknown + 1] = field end
   end
@@ -218,7 +221,8 @@ function plan.normalise(made, context)
     return nil, faults
   end
   if fetch then require("appliance.plan.objects").claim(fetch, services) end
-  return { profile = context.profile, files = files, services = services, notes = made.notes, urls = made.urls, fetch = fetch }
+  return { profile = context.profile, files = files, services = services, notes = made.notes, urls = made.urls, fetch = fetch,
+           waits = next(made.waits) and made.waits or nil }
 end
 
 --- What these show is for people: loaded when one asks.

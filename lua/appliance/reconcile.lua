@@ -77,9 +77,9 @@ end
 
 -- ---------------------------------------------------------------- files
 
---- Keys whose value differs, as sentences. Comments, order and origin are nobody's input.
+--- Keys whose value differs, as sentences, and for each of them { was, is } in `values`. Comments, order and origin are nobody's input.
 local function changed_keys(old, new)
-  local changes, keys = {}, {}
+  local changes, keys = { values = {} }, {}
   for key in pairs(old) do keys[key] = true end
   for key in pairs(new) do keys[key] = true end
   for _, key in ipairs(sorted(keys)) do
@@ -90,12 +90,13 @@ local function changed_keys(old, new)
       local secrets = require "appliance.secrets"
       local value = is.secret and "changed" or "is now " .. (is.value == "" and "empty" or secrets.redact(key, is.value))
       changes[#changes + 1] = ("%s %s"):format(key, value)
+      changes.values[#changes] = { was and was.value, is.value }
     end
   end
   return changes
 end
 
---- What a file's readers see differently: nil for nothing, else sentences.
+--- What a file's readers see differently: nil for nothing, else sentences (with `values` where single keys differ).
 local function file_change(name, old, new)
   if old and new and old.keys and new.keys then
     local changes = changed_keys(old.keys, new.keys)
@@ -151,7 +152,7 @@ end
 --- without its lease, or under another one, might run beside whoever holds it.
 local PROCESS = { "command", "env", "dir", "user", "nice", "lease" }
 --- Ours alone: the supervisor never sees these.
-local PRIVATE = { change = true, inputs = true, role = true }
+local PRIVATE = { change = true, inputs = true, role = true, loose = true }
 local IN_WORDS = { env = "environment", dir = "directory" }
 
 local function changed_fields(old, new)
@@ -181,6 +182,38 @@ local function is_kept(service, state)
   return service.change == "keep-while-healthy" and (state == nil or state == "up" or state == "starting" or state == "done")
 end
 
+--- Texts that may change under a running service (`loose` in docs/profiles.md): was and is both stand for the same thing.
+local function is_loose(old, new, was, is)
+  for i, text in ipairs(new.loose or {}) do
+    if is == text then return was ~= nil and was == (old.loose or {})[i] end
+  end
+  return false
+end
+
+--- Is all that differs between two commands a loose text?
+local function differs_loosely(old, new)
+  if #old.command ~= #new.command then return false end
+  for i, word in ipairs(new.command) do
+    if old.command[i] ~= word and not is_loose(old, new, old.command[i], word) then return false end
+  end
+  return true
+end
+
+--- Is there a reason among them that is more than a loose text?
+local function must_restart(old, new, process, file_changes)
+  for _, field in ipairs(process) do
+    if field ~= "command" or not differs_loosely(old, new) then return true end
+  end
+  for _, name in ipairs(new.inputs or {}) do
+    local changes = file_changes[name] or {}
+    for i in ipairs(changes) do
+      local value = changes.values and changes.values[i]
+      if not value or not is_loose(old, new, value[1], value[2]) then return true end
+    end
+  end
+  return false
+end
+
 local function because(causes, reasons)
   if causes and causes[1] then return enumerate(causes, 3) end
   return enumerate(reasons, 3)
@@ -204,7 +237,7 @@ local function change_service(old, new, file_changes, options, add)
   elseif not reasons[1] then
     add { kind = "keep", service = new.name, log = ("%s: goes on running; its new %s hold%s from the next start"):format(
       new.name, enumerate(supervision, 5), #supervision == 1 and "s" or "") }
-  elseif is_kept(new, state) then
+  elseif is_kept(new, state) or state == "up" and not must_restart(old, new, process, file_changes) then
     add { kind = "keep", service = new.name,
           log = ("%s: goes on running though %s; its next start uses the new plan"):format(new.name, why) }
   else

@@ -8,8 +8,9 @@ function spark.layout() return require("appliance.facts.spark").source() end
 function spark.s3() return require("appliance.facts.s3a").source() end
 function spark.casualties() return require("appliance.spark.casualties").source() end
 
---- What this node is: memory shared out, directories, addresses, configuration files. Pure.
-function spark.node(env, facts) return require("appliance.spark.node").new(env, facts) end
+--- What this node is: memory shared out, directories, addresses, configuration files. Pure. `cluster`: the fact of a profile with several
+--- masters.
+function spark.node(env, facts, cluster) return require("appliance.spark.node").new(env, facts, cluster) end
 
 --- Roles: each takes { here, ... } and gives the spec of a service.
 for _, role in ipairs { "prepare", "master", "worker", "thriftserver", "archive" } do

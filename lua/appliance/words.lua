@@ -69,6 +69,7 @@ local lazy = {
   node = function() return require "appliance.facts.node" end,
   aws = function() return require "appliance.facts.aws" end,
   zookeeper = function() return require "appliance.cluster.zookeepers" end,
+  cluster = function() return require "appliance.cluster" end,
   math = function() return library(math, "random", "randomseed") end,
   string = function() return library(string, "dump") end,
   table = function() return library(table) end,

@@ -14,22 +14,26 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define RELOAD    "appliance.reload"
 #define INTERRUPT "appliance.interrupt"
+#define FAREWELL  "appliance.farewell"
 
-enum { FLUSH_MS = 500 };
+enum { FLUSH_MS = 500, FAREWELL_MS = 1500 };
 
 static struct {
-    bool supervising, stopping, ended, has_code;
+    bool supervising, stopping, all_stopped, ended, has_code;
     int code;
     struct program_options options;
     struct task *main;
     int reloads; /* SIGHUPs nobody has taken yet */
     struct reload *waiter;
     struct interrupt *interruptee; /* a command that ends in its own way */
+    struct farewell *farewell;     /* somebody who has something to do before and after the stop of everything */
+    struct timer farewell_limit;
 } self = {.options = {.stop_timeout_ms = 8000, .watchdog_ms = 60000}};
 
 struct reload {
@@ -41,6 +45,12 @@ struct interrupt {
     int signal; /* 0: none came */
 };
 
+/* Somebody who must hear of the end: one at a time, as there is one node. */
+struct farewell {
+    struct wait wait;
+    bool stopped; /* waits for the end of the last service, not for the beginning of the stop */
+};
+
 static void set_code(int code)
 {
     if (!self.has_code) {
@@ -49,10 +59,30 @@ static void set_code(int code)
     }
 }
 
+static void farewell_is_late(struct timer *timer)
+{
+    (void)timer;
+    self.ended = true;
+}
+
+/* Whoever says farewell has a little time left, and not for ever: Docker's patience is counted in seconds. */
 static void everything_stopped(void *unused)
 {
     (void)unused;
-    self.ended = true;
+    self.all_stopped = true;
+    if (!self.farewell) {
+        self.ended = true;
+        return;
+    }
+    timer_start(&self.farewell_limit, task_loop(), FAREWELL_MS, farewell_is_late);
+    if (self.farewell->stopped)
+        wait_finish(&self.farewell->wait);
+}
+
+static void tell_farewell(void)
+{
+    if (self.farewell && !self.farewell->stopped)
+        wait_finish(&self.farewell->wait);
 }
 
 /* Somebody wants a command to end. True: it knows how; the second time it is ended. */
@@ -69,6 +99,7 @@ static bool tell_command(int signal)
 static void stop_services(void)
 {
     self.stopping = true;
+    tell_farewell();
     supervisor_stop_all(supervise_instance(), self.options.stop_timeout_ms, everything_stopped, NULL);
 }
 
@@ -276,6 +307,73 @@ static int interrupted(lua_State *L)
     return task_await(L, &op->wait, interrupt_came);
 }
 
+/* --- farewell: what a member of a cluster does when it leaves --- */
+
+static struct farewell *check_farewell(lua_State *L)
+{
+    struct farewell *op = luaL_checkudata(L, 1, FAREWELL);
+    if (self.farewell != op)
+        luaL_error(L, "this farewell was said already");
+    if (op->wait.task)
+        luaL_error(L, "another task waits for this farewell already");
+    return op;
+}
+
+static int farewell_close(lua_State *L)
+{
+    if (self.farewell != luaL_checkudata(L, 1, FAREWELL))
+        return 0;
+    self.farewell = NULL;
+    timer_stop(&self.farewell_limit);
+    if (self.all_stopped)
+        self.ended = true;
+    return 0;
+}
+
+static int farewell_time(lua_State *L, int status, lua_KContext context)
+{
+    (void)status, (void)context;
+    const struct farewell *op = luaL_checkudata(L, 1, FAREWELL);
+    lua_pushnumber(L, (op->stopped ? (double)FAREWELL_MS : (double)self.options.stop_timeout_ms) / 1000);
+    return 1;
+}
+
+/* farewell:stopping() -> seconds of the budget: waits until everything is about to be stopped */
+static int farewell_stopping(lua_State *L)
+{
+    struct farewell *op = check_farewell(L);
+    lua_settop(L, 1);
+    wait_reset(&op->wait);
+    if (self.stopping)
+        wait_finish(&op->wait);
+    return task_await(L, &op->wait, farewell_time);
+}
+
+/* farewell:stopped() -> seconds left: waits until no service is left. The program ends when the farewell is closed, or when those
+ * seconds are over. */
+static int farewell_stopped(lua_State *L)
+{
+    struct farewell *op = check_farewell(L);
+    lua_settop(L, 1);
+    wait_reset(&op->wait);
+    op->stopped = true;
+    if (self.all_stopped)
+        wait_finish(&op->wait);
+    return task_await(L, &op->wait, farewell_time);
+}
+
+/* program.farewell() -> a closable object: the end of the program waits for it a little. One at a time. */
+static int farewell(lua_State *L)
+{
+    if (self.farewell)
+        return luaL_error(L, "somebody says farewell already");
+    struct farewell *op = lua_newuserdatauv(L, sizeof *op, 0);
+    memset(op, 0, sizeof *op);
+    luaL_setmetatable(L, FAREWELL);
+    self.farewell = op;
+    return 1;
+}
+
 /* Lets go of pages of code and constants: those that are still needed come back, from the page cache, as they are used. What only
  * the start ran is then nobody's. A debugger's breakpoints go, too: set them after this. */
 static int forget_code(struct dl_phdr_info *object, size_t size, void *unused)
@@ -307,10 +405,13 @@ int luaopen_appliance_core_program(lua_State *L);
 
 int luaopen_appliance_core_program(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"supervise", supervise},     {"watch", watch}, {"finish", finish}, {"reload", reload},
-                                         {"interrupted", interrupted}, {"trim", trim},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"supervise", supervise},     {"watch", watch}, {"finish", finish},     {"reload", reload},
+                                         {"interrupted", interrupted}, {"trim", trim},   {"farewell", farewell}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"stopping", farewell_stopping}, {"stopped", farewell_stopped}, {"close", farewell_close}, {NULL, NULL}};
     bind_type(L, RELOAD, reload_close, NULL);
     bind_type(L, INTERRUPT, interrupt_close, NULL);
+    bind_type(L, FAREWELL, farewell_close, methods);
     luaL_newlib(L, functions);
     return 1;
 }

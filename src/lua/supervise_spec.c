@@ -147,8 +147,8 @@ static void read_clean(struct reading *r, int table)
 static void read_ready(struct reading *r, int table)
 {
     static const char *const fields[] = {"kind", "host", "port", "path", "has", "period", "deadline", "misses", "health_period", NULL};
-    static const char *const kinds[] = {"tcp", "http", "line", "lua", NULL};
-    static const enum ready_kind kind_of[] = {READY_TCP, READY_HTTP, READY_LINE, READY_LUA};
+    static const char *const kinds[] = {"tcp", "http", "hive", "line", "lua", NULL};
+    static const enum ready_kind kind_of[] = {READY_TCP, READY_HTTP, READY_HIVE, READY_LINE, READY_LUA};
     if (!fields_get(r, table, "ready", LUA_TTABLE))
         return;
     int from = lua_gettop(r->L), kind = -1;
@@ -167,10 +167,10 @@ static void read_ready(struct reading *r, int table)
     if (kind >= 0)
         ready->kind = kind_of[kind];
     else if (lua_getfield(r->L, from, "kind") == LUA_TNIL)
-        fields_fault(r, "ready.kind is missing: \"tcp\", \"http\", \"line\" or \"lua\"");
+        fields_fault(r, "ready.kind is missing: \"tcp\", \"http\", \"hive\", \"line\" or \"lua\"");
     lua_settop(r->L, from);
 
-    bool connects = ready->kind == READY_TCP || ready->kind == READY_HTTP;
+    bool connects = ready_connects(ready->kind);
     unsigned char address[16];
     if (connects && lua_getfield(r->L, from, "port") == LUA_TNIL)
         fields_fault(r, "ready.port is missing");
@@ -180,7 +180,7 @@ static void read_ready(struct reading *r, int table)
     if (ready->path && (ready->path[0] != '/' || strlen(ready->path) > PATH_MAX_SIZE || strpbrk(ready->path, " \t\r\n")))
         fields_fault(r, "ready.path must begin with /, hold no white space and have at most %d bytes", PATH_MAX_SIZE);
     if (ready->health_misses > 0 && !connects)
-        fields_fault(r, "ready.misses needs kind \"tcp\" or \"http\": there is nothing to probe");
+        fields_fault(r, "ready.misses needs kind \"tcp\", \"http\" or \"hive\": there is nothing to probe");
     if (ready->period_ms < 1 || ready->health_period_ms < 1)
         fields_fault(r, "ready.period and ready.health_period must be at least 0.001");
     r->prefix = "";
@@ -338,6 +338,7 @@ void supervise_read_spec(lua_State *L, int index, struct service_spec **box)
                                          "change",
                                          "inputs",
                                          "role",
+                                         "loose",
                                          /* for the reconciler */ NULL};
     static const char *const policies[] = {"always", "on-failure", "never", NULL};
     luaL_checktype(L, index, LUA_TTABLE);

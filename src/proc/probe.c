@@ -1,6 +1,7 @@
 #include "appliance/probe.h"
 #include "appliance/clock.h"
 #include "appliance/err.h"
+#include "appliance/probe_hive.h"
 #include "appliance/sys.h"
 
 #include <arpa/inet.h>
@@ -129,10 +130,28 @@ static size_t take_head(struct probe *p, const char *data, size_t length)
     return at;
 }
 
+/* A session of HiveServer2: the first bytes tell. */
+static bool take_session(struct probe *p, const char *data, size_t length)
+{
+    size_t room = sizeof p->line - p->line_length, taken = length < room ? length : room;
+    memcpy(p->line + p->line_length, data, taken);
+    p->line_length += taken;
+    switch (hive_read(p->line, p->line_length)) {
+    case HIVE_MORE: return true;
+    case HIVE_OPEN:
+    case HIVE_LOGIN: return hit(p), false;
+    case HIVE_FAILED: return miss(p, "it could not open a session"), false;
+    case HIVE_FOREIGN: break;
+    }
+    return miss(p, "no answer of a HiveServer2"), false;
+}
+
 /* False: this try is over, the probe may be stopped. */
 static bool take_answer(struct probe *p, const char *data, size_t length)
 {
     p->taken += length;
+    if (p->spec->kind == READY_HIVE)
+        return take_session(p, data, length);
     size_t head = take_head(p, data, length);
     if (p->status < 0)
         return miss(p, "no HTTP answer"), false;
@@ -185,13 +204,22 @@ static bool is_own_echo(int fd)
            ours_size == theirs_size && memcmp(&ours, &theirs, ours_size) == 0;
 }
 
+/* -> the length of the request, -1: it does not fit */
+static int write_request(const struct probe *p, char *request, size_t size)
+{
+    if (p->spec->kind == READY_HIVE)
+        return (int)hive_request(request);
+    bool v6 = strchr(host_of(p), ':') != NULL;
+    int length = snprintf(request, size, "GET %s HTTP/1.0\r\nHost: %s%s%s:%d\r\nConnection: close\r\n\r\n",
+                          p->spec->path ? p->spec->path : "/", v6 ? "[" : "", host_of(p), v6 ? "]" : "", p->spec->port);
+    return length < (int)size ? length : -1;
+}
+
 static void ask(struct probe *p)
 {
     char request[1400];
-    bool v6 = strchr(host_of(p), ':') != NULL;
-    int length = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: %s%s%s:%d\r\nConnection: close\r\n\r\n",
-                          p->spec->path ? p->spec->path : "/", v6 ? "[" : "", host_of(p), v6 ? "]" : "", p->spec->port);
-    if (length >= (int)sizeof request)
+    int length = write_request(p, request, sizeof request);
+    if (length < 0)
         return miss(p, "the path is too long");
     /* A fresh socket has room for all of it. */
     if (sys.write(p->io.fd, request, (size_t)length) != length)
@@ -280,7 +308,7 @@ void probe_start(struct probe *p, struct loop *loop, const struct ready_spec *sp
     p->prompted = false;
     p->why[0] = 0;
     p->pace_ms = FIRST_PACE_MS < spec->period_ms ? FIRST_PACE_MS : spec->period_ms;
-    if (spec->kind == READY_TCP || spec->kind == READY_HTTP)
+    if (ready_connects(spec->kind))
         next_try(p);
 }
 

@@ -219,7 +219,7 @@ static enum service_event do_probe(struct service *s)
     struct loop *loop = s->supervisor->loop;
     const struct ready_spec *ready = &s->spec->ready;
     if (s->state == SERVICE_UP) {
-        if (ready->health_misses > 0 && (ready->kind == READY_TCP || ready->kind == READY_HTTP))
+        if (ready->health_misses > 0 && ready_connects(ready->kind))
             probe_start(&s->probe, loop, ready, s->needle, PROBE_HEALTH, probe_ready, probe_failing);
         return NO_EVENT;
     }

@@ -470,6 +470,19 @@ static void needles_are_found_across_pieces_and_repetitions(void **unused)
         }
 }
 
+static void a_session_is_asked_for_as_hive_does(void **unused)
+{
+    (void)unused;
+    serve();
+    spec.kind = READY_HIVE;
+    start(PROBE_READY);
+    misses_with("HTTP/1.1 400 Bad Request\r\n\r\n", "no answer of a HiveServer2");
+    misses_with("\5", "closed without an answer");
+    server.answer = "\3"; /* it wants a login: that is as much as can be known */
+    TURN_UNTIL(loop, readies == 1);
+    assert_memory_equal(server.request, "\1\0\0\0\5PLAIN\2", 11);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -489,6 +502,7 @@ int main(void)
         TEST(a_port_in_the_range_of_clients_is_not_ready_because_we_met_ourselves),
         TEST(a_wrong_address_says_so),
         TEST(without_descriptors_it_tries_again),
+        TEST(a_session_is_asked_for_as_hive_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

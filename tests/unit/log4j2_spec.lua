@@ -57,4 +57,46 @@ describe("log4j2.properties", function()
     assert.equal("info, out", map["rootLogger"])
     assert.equal("info", map["logger.zookeeperClient.level"])
   end)
+
+  describe("on a node of a cluster", function()
+    local function with(text)
+      local mounted = { layer = "mounted", origin = "/conf/log4j2.properties", text = text }
+      return map_of(merged(shipped { level = "warn", election = true }, mounted))
+    end
+    local WHOLE <const> = "rootLogger = warn, out\nappender.out.type = Console\nappender.out.name = out\n"
+    local TO_FILE <const> = "rootLogger.level = warn\nrootLogger.appenderRef.f.ref = f\nappender.f.type = File\nappender.f.name = f\n"
+
+    it("hears of sessions and elections", function()
+      local keys = log4j2.keys { level = "error", election = true }
+      assert.equal("org.apache.spark.deploy.master.Master", keys["logger.applianceMaster.name"])
+      assert.equal("info", keys["logger.applianceMaster.level"])
+      assert.is_nil(log4j2.keys({})["logger.applianceMaster.name"])
+    end)
+
+    it("adds nothing to a file whose root is on the console", function()
+      local map = with(WHOLE)
+      assert.equal("info", map["logger.applianceMaster.level"])
+      assert.equal("info", map["logger.zookeeperClient.level"])
+      assert.is_nil(map["appender.appliance.type"])
+    end)
+
+    it("prints these lines on the console where a file has the rest", function()
+      local map = with(TO_FILE)
+      assert.equal("Console", map["appender.appliance.type"])
+      assert.equal("appliance", map["logger.applianceMaster.appenderRef.appliance.ref"])
+      assert.equal("appliance", map["logger.zookeeperClient.appenderRef.appliance.ref"])
+      assert.equal("f", map["rootLogger.appenderRef.f.ref"])
+    end)
+
+    it("raises a logger of the user's own, instead of adding a second one of that name", function()
+      local map = with(WHOLE .. "logger.m.name = org.apache.spark.deploy.master.Master\nlogger.m.level = off\n"
+        .. "logger.z.name = org.apache.zookeeper.ClientCnxn\nlogger.z.level = error\nlogger.z.additivity = false\n")
+      assert.equal("info", map["logger.m.level"])
+      assert.is_nil(map["logger.applianceMaster.name"])
+      assert.equal("info", map["logger.z.level"])
+      assert.is_nil(map["logger.zookeeperClient.name"])
+      assert.equal("appliance", map["logger.z.appenderRef.appliance.ref"])
+      assert.is_nil(map["logger.m.appenderRef.appliance.ref"])
+    end)
+  end)
 end)

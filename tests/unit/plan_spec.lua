@@ -128,12 +128,12 @@ describe("a plan", function()
     assert.same({
       "service a: ready.path is missing: the path to ask for, such as \"/json/\"",
       "service b: ready.has is missing: the text that the line holds which says it is ready",
-      'service c: ready.kind is missing: "tcp", "http", "line" or "lua"',
+      'service c: ready.kind is missing: "tcp", "http", "hive", "line" or "lua"',
       "service d: oneshot and ready exclude each other: a one-shot is done when it has exited with 0",
       'service e: ready.path is "json"; it takes a path to ask for, such as "/json/"',
       'service f: ready.host is "master"; it takes a numeric address, such as 127.0.0.1',
       "service f: ready.port is 70000; it takes a whole number from 1 to 65535",
-      "service g: ready.misses needs kind tcp or http: of the others there is nothing to ask again",
+      "service g: ready.misses needs kind tcp, http or hive: of the others there is nothing to ask again",
     }, faults_of { services = {
       some("a", { ready = http(8080) }), some("b", { ready = line() }), some("c", { ready = { port = 1 } }),
       some("d", { ready = tcp(1), oneshot = true }), some("e", { ready = http(80, "json") }),

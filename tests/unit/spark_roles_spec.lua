@@ -83,7 +83,7 @@ describe("a single node", function()
     local _, services = assert(planned(ALL))
     assert.equal('"status":"ALIVE"', services.master.ready.has)
     assert.equal('"masterurl":"spark://', services.worker.ready.has)
-    assert.same({ "tcp", 10000 }, { services.thriftserver.ready.kind, services.thriftserver.ready.port })
+    assert.same({ "hive", 10000 }, { services.thriftserver.ready.kind, services.thriftserver.ready.port })
     assert.same({ master = "ready" }, services.thriftserver.after)
   end)
 

@@ -76,11 +76,36 @@ local function objects_of(term, objects, later)
   return table.concat(lines, "\n")
 end
 
+--- What belongs here and can't be started yet: rows behind the services.
+local function waiting(term, waits)
+  local names, rows = {}, {}
+  for name in pairs(waits or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do rows[i] = { name, { "waiting", "yellow" }, waits[name] } end
+  return rows[1] and term:table(rows) .. "\n"
+end
+
+--- The cluster as this node sees it: a line of the whole, one for each node, and what somebody should know.
+local function cluster_of(term, cluster)
+  local lines = { ("cluster %s, seen by %s: %s; leader %s; SQL %s"):format(cluster.name, cluster.node,
+    cluster.session and "ZooKeeper is there" or term:paint("red", "no ZooKeeper"),
+    cluster.leader or term:paint("yellow", "none"), cluster.sql or "nowhere") }
+  local rows = { { { "NODE", "dim" }, { "MASTER", "dim" }, { "ROLES", "dim" }, { "SPARK", "dim" } } }
+  for _, node in ipairs(cluster.nodes or {}) do
+    rows[#rows + 1] = { node.name, { node.master or "-", node.master == "ALIVE" and "green" or nil }, node.roles or "", node.version or "" }
+  end
+  if rows[2] then lines[2] = term:table(rows):gsub("\n$", "") end
+  for _, sentence in ipairs(cluster.said or {}) do lines[#lines + 1] = term:paint("yellow", sentence) end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 --- The whole picture as one text. Pure but for the terminal's colours.
 function status.render(term, node, later)
   later = later or 0
   local parts = { head(node, later) .. "\n" }
   if #node.services > 0 then parts[#parts + 1] = rows_of(term, node.services, later) .. "\n" end
+  parts[#parts + 1] = waiting(term, node.waits) or nil
+  if node.cluster then parts[#parts + 1] = cluster_of(term, node.cluster) end
   for _, service in ipairs(node.services) do
     if service.output then
       local lines = service.output:gsub("\n+$", ""):gsub("\n", "\n  ")

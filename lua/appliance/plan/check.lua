@@ -157,13 +157,20 @@ function T.inputs(value)
   return list
 end
 
+function T.texts(value)
+  local list = list_of(T.string, "")(value)
+  if list then return list end
+  return nil, "a list of texts"
+end
+
 local FIELDS = {
   name = T.string, command = T.command, env = T.env, dir = T.path, user = T.user, nice = whole(-20, 19),
   after = T.after, lease = T.lease,
   oneshot = T.boolean, critical = T.boolean, restart = one_of("always", "on-failure", "never"), clean = T.clean,
   change = one_of("restart", "keep", "keep-while-healthy"), inputs = T.inputs, role = T.string,
+  loose = T.texts,
   ready = {
-    kind = one_of("tcp", "http", "line", "lua"), host = T.address, port = whole(1, 65535), path = T.request, has = T.string,
+    kind = one_of("tcp", "http", "hive", "line", "lua"), host = T.address, port = whole(1, 65535), path = T.request, has = T.string,
     period = T.period, deadline = T.duration, misses = whole(0, 1000000), health_period = T.period,
   },
   backoff = { min = T.duration, max = T.duration, healthy = T.duration, give_up = whole(0, 1000000) },
@@ -201,6 +208,7 @@ end
 --- What each kind of readiness can't do without, and why.
 local READY_NEEDS = {
   tcp = { port = "the port that answers once the service is ready" },
+  hive = { port = "the port on which it opens sessions" },
   http = { port = "the port to ask", path = 'the path to ask for, such as "/json/"' },
   line = { has = "the text that the line holds which says it is ready" },
   lua = {},
@@ -210,16 +218,16 @@ local function readiness(ready, given, fault)
   if not ready then return end
   local needs = READY_NEEDS[ready.kind]
   if not needs then
-    if given.kind == nil then fault 'ready.kind is missing: "tcp", "http", "line" or "lua"' end
+    if given.kind == nil then fault 'ready.kind is missing: "tcp", "http", "hive", "line" or "lua"' end
     return
   end
   for field, why in pairs(needs) do
     if given[field] == nil then fault(("ready.%s is missing: %s"):format(field, why)) end
   end
-  local connects = ready.kind == "tcp" or ready.kind == "http"
+  local connects = ready.kind == "tcp" or ready.kind == "http" or ready.kind == "hive"
   if connects then ready.host = ready.host or "127.0.0.1" end
   if not connects and (ready.misses or 0) > 0 then
-    fault "ready.misses needs kind tcp or http: of the others there is nothing to ask again"
+    fault "ready.misses needs kind tcp, http or hive: of the others there is nothing to ask again"
   end
 end
 
@@ -316,7 +324,7 @@ function check.services(made, faults)
   end
   for _, field in ipairs(made.unknown or {}) do
     faults[#faults + 1] = failure.new("invalid", "plan: %s is not known%s", field,
-      require("appliance.near").hint(field, { "files", "fetch", "services", "notes", "urls" }))
+      require("appliance.near").hint(field, { "files", "fetch", "services", "notes", "urls", "waits" }))
   end
   needs(services, by_name, fault)
   cycles(services, by_name, fault)
@@ -345,6 +353,12 @@ function check.files(made, faults)
   for at, note in ipairs(made.notes) do
     if type(note) ~= "string" then
       faults[#faults + 1] = failure.new("invalid", "notes: entry %d is %s; a note is a sentence", at, show(note))
+    end
+  end
+  for name, sentence in pairs(made.waits) do
+    if type(name) ~= "string" or type(sentence) ~= "string" then
+      faults[#faults + 1] = failure.new("invalid", 'waits: %s is %s; write waits = { worker = "no master is known yet" }', tostring(name),
+        show(sentence))
     end
   end
   for at, link in ipairs(made.urls) do

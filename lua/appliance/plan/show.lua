@@ -88,7 +88,7 @@ end
 
 --- The plan without its secrets and without the texts of its files (their keys say the same): what --json prints.
 function show.redacted(plan)
-  local shown = { profile = plan.profile, files = {}, services = {}, notes = plan.notes, urls = plan.urls }
+  local shown = { profile = plan.profile, files = {}, services = {}, notes = plan.notes, urls = plan.urls, waits = plan.waits }
   for name, file in pairs(plan.files) do
     local its = { format = file.format, mode = ("%04o"):format(file.mode), origin = file.origin, shadowed = file.shadowed }
     if file.keys then
@@ -108,8 +108,8 @@ function show.redacted(plan)
 end
 
 local SERVICE_FIELDS = {
-  "role", "after", "lease", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "user", "nice",
-  "dir", "log",
+  "role", "lease", "after", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "loose", "user",
+  "nice", "dir", "log",
 }
 
 --- What `spark-appliance plan` prints.
@@ -140,6 +140,10 @@ function show.describe(plan)
     for i, name in ipairs(sorted_keys(service.env or {})) do
       say("  %-8s %s=%s", i == 1 and "env" or "", name, fold(words(service.env[name])))
     end
+  end
+  for _, name in ipairs(sorted_keys(shown.waits or {})) do
+    say("")
+    say("%s waits: %s", name, shown.waits[name])
   end
   for _, note in ipairs(shown.notes or {}) do
     say("")

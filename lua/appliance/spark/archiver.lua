@@ -2,9 +2,10 @@
 --- works. Its failure is told and changes nothing. `false` where there is nothing to make.
 return function(here)
   if not here:builds_archive() then return false end
-  local after = {}
-  for _, role in ipairs { "master", "worker", "thriftserver" } do
-    if here.runs[role] then after[role] = "ready" end
+  -- A cluster's SQL server may run on another node for ever.
+  local after, waits = {}, here:waits()
+  for _, role in ipairs { "master", "worker", not here.cluster and "thriftserver" or nil } do
+    if here.runs[role] and not waits[role] then after[role] = "ready" end
   end
   return {
     name = "archive", role = "spark.archive", oneshot = true, critical = false, restart = "never", nice = 19, change = "keep",

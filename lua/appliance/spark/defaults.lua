@@ -71,7 +71,11 @@ function defaults.keys(here)
   }
   if env.MASTER_REST then keys["spark.master.rest.port"] = chosen(here, "MASTER_REST_PORT", 6066) end
   if env.DEFAULT_CORES then keys["spark.deploy.defaultCores"] = plan.setting(env, "DEFAULT_CORES") end
-  if here.runs.master and env.RECOVERY == "filesystem" then
+  if here.cluster then
+    if here.runs.master then
+      for key, value in pairs(require("appliance.spark.ha").keys(here.cluster)) do keys[key] = value end
+    end
+  elseif here.runs.master and env.RECOVERY == "filesystem" then
     keys["spark.deploy.recoveryMode"] = "FILESYSTEM"
     keys["spark.deploy.recoveryDirectory"] = at.recovery
     -- A master that finds a dead worker in its records places nothing until it has given that one up. Since 4.0 this need not be the
@@ -111,7 +115,8 @@ function defaults.files(here)
   local files = {
     ["spark-defaults.conf"] = plan.properties(defaults.keys(here)),
     ["log4j2.properties"] = plan.properties(log4j2.keys {
-      level = env.LOG_LEVEL == "debug" and "info" or env.LOG_LEVEL, format = env.LOG_FORMAT, json_layout = here.layout.has_json_layout }),
+      level = env.LOG_LEVEL == "debug" and "info" or env.LOG_LEVEL, format = env.LOG_FORMAT, json_layout = here.layout.has_json_layout,
+      election = here.cluster ~= nil and here.runs.master }),
     ["client.json"] = plan.text(defaults.client(here)),
   }
   if env.SPARK_METRICS_ENABLED then
@@ -143,9 +148,20 @@ function defaults.notes(here)
   door(here.runs.master and env.MASTER_REST, "REST submission", env.MASTER_REST_PORT)
   door(here.runs.master, "master page", env.MASTER_UI_PORT)
   door(here.runs.worker, "worker page", env.WORKER_UI_PORT)
-  door(here.runs.thriftserver, "SQL", env.THRIFT_PORT)
+  door(here.runs.thriftserver or here.cluster and env.SQL_RELAY, "SQL", env.THRIFT_PORT)
+  door(here.cluster and here.runs.thriftserver and env.SQL_RELAY, "SQL server itself", env.THRIFT_BACKEND_PORT)
+  door(here.cluster and env.HEALTH_PORT > 0, "health", env.HEALTH_PORT)
   if #doors > 0 and here.node.bind ~= "127.0.0.1" then       -- short: `status` repeats it; docs/operations.md has the cure
     notes[#notes + 1] = ("open without a password on %s: %s"):format(here.node.bind or here.node.ip, table.concat(doors, ", "))
+  end
+  if here.cluster then
+    local site = here.has_file["hive-site.xml"]
+    local note = env.START_THRIFTSERVER
+      and require("appliance.spark.ha").catalog_note(site and site[#site].text, here:mounted "spark.sql.warehouse.dir")
+    if note then table.insert(notes, 1, note) end
+    if env.START_THRIFTSERVER and not here.runs.master then
+      notes[#notes + 1] = "START_THRIFTSERVER has no effect here: in a cluster SQL runs beside a master; set START_MASTER=true as well"
+    end
   end
   if here.layout.s3 then
     local missing = require("appliance.spark.s3a").notes(here.layout, function(key) return here:mounted(key) end)

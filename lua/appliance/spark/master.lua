@@ -21,7 +21,9 @@ return function(here, options)
     restart = "always", clean = { 143 }, stop = { signal = "TERM", dump = "QUIT" },
     -- STANDBY and RECOVERING answer too. With TLS the page moves to another port and certificate, so there the port has to do.
     ready = env.SPARK_SSL_ENABLED and { kind = "tcp", host = here.node.ip, port = env.MASTER_PORT, deadline = 120 }
-      or { kind = "http", host = here.node.probe, port = env.MASTER_UI_PORT, path = "/json/", has = '"status":"ALIVE"', deadline = 120 },
+      or { kind = "http", host = here.node.probe, port = env.MASTER_UI_PORT, path = "/json/",
+           has = here.cluster and '"status":"' or '"status":"ALIVE"', deadline = 120 },
+    lease = here.cluster and "node" or nil, loose = here:loose(),
     inputs = here:inputs { "spark-defaults.conf", "log4j2.properties" },
   }
 end

@@ -14,9 +14,9 @@ local function directories(env)
   }
 end
 
-local function shares_of(env, facts)
+local function shares_of(env, facts, runs)
   return require("appliance.spark.memory").share(facts.limits, {
-    master = env.START_MASTER, worker = env.START_WORKER, thrift = env.START_THRIFTSERVER,
+    master = runs.master, worker = runs.worker, thrift = runs.thriftserver,
     worker_memory = env.WORKER_MEMORY, worker_cores = env.WORKER_CORES, executor_memory = env.EXECUTOR_MEMORY,
     driver_memory = env.DRIVER_MEMORY, daemon_memory = env.DAEMON_MEMORY, thrift_memory = env.THRIFT_MEMORY,
     thrift_cores = env.THRIFT_CORES, thrift_executor_memory = env.THRIFT_EXECUTOR_MEMORY,
@@ -35,8 +35,12 @@ local function join(...)
 end
 
 --- facts: { node = node.identity(), limits = node.limits(), spark = spark.layout(), s3 = spark.s3() or nil }
-function node.new(env, facts)
-  local shares, err = shares_of(env, facts)
+--- cluster: what a node of several masters is told (spark/ha.lua), nil for others. Its SQL server runs beside a master, wherever the lease
+--- is; a node without one has none.
+function node.new(env, facts, cluster)
+  local runs = { master = env.START_MASTER, worker = env.START_WORKER,
+                 thriftserver = env.START_THRIFTSERVER and (env.START_MASTER or not cluster) }
+  local shares, err = shares_of(env, facts, runs)
   if not shares then error(err.text, 0) end
   local layout = facts.spark
   if env.SPARK_RPC_AUTHENTICATION_ENABLED and env.MASTER_REST then
@@ -45,10 +49,11 @@ function node.new(env, facts)
   end
   local self = setmetatable({
     env = env, node = facts.node, limits = facts.limits, layout = layout, shares = shares, directories = directories(env),
-    runs = { master = env.START_MASTER, worker = env.START_WORKER, thriftserver = env.START_THRIFTSERVER },
+    runs = runs, cluster = cluster,
     has_file = layout.layers or {}, s3 = facts.s3 or {},
   }, node)
-  self.masters = env.MASTER_URI or ("spark://%s:%d"):format(in_uri(facts.node.ip), env.MASTER_PORT)
+  self.masters = ("spark://%s:%d"):format(in_uri(facts.node.ip), env.MASTER_PORT)
+  if cluster then self.masters = cluster.uri or self.masters else self.masters = env.MASTER_URI or self.masters end
   self.jars, self.fetched_jars = {}, {}
   if env.EXT_JARS and env.EXT_JARS[1] then self.jars, self.fetched_jars = require("appliance.spark.jars").of(env) end
   -- Behind Spark's own jars: a class data archive is good for a class path that begins with them.
@@ -56,6 +61,10 @@ function node.new(env, facts)
     table.concat(self.jars, ":"))
   self.dist_class_path = join(env.SPARK_DIST_CLASSPATH or "", table.concat(self.jars, ":"))
   self.environment = self:base_environment()
+  if cluster and runs.master then
+    local fault = require("appliance.spark.ha").fault(env, function(key) return self:mounted(key) end)
+    if fault then error(fault, 0) end
+  end
   return self
 end
 
@@ -187,6 +196,25 @@ end
 --- The configuration files: { [name] = keys }, and texts. What each key means is in spark/defaults.lua.
 function node:files() return require("appliance.spark.defaults").files(self) end
 
+--- Where the SQL server itself listens: behind the relay that owns THRIFT_PORT on every node of a cluster, else there.
+function node:sql_port()
+  return self.cluster and self.env.SQL_RELAY and self.env.THRIFT_BACKEND_PORT or self.env.THRIFT_PORT
+end
+
+--- Which words of a command line, and values of files, may change under a running service: see reconcile.lua.
+function node:loose() return self.cluster and { self.masters } or nil end
+
+--- Services that belong here and can't be started yet -> { [name] = why } for the plan.
+function node:waits()
+  local waits, cluster = {}, self.cluster
+  if not cluster then return waits end
+  local why = not cluster.uri and (cluster.why or "no master of the cluster is known yet")
+  -- A worker of another Spark than the masters' would not get along with them. Masters and SQL of another one have no lease.
+  if self.runs.worker then waits.worker = cluster.waits or why or nil end
+  if self.runs.thriftserver then waits.thriftserver = why or nil end
+  return waits
+end
+
 --- Sentences for the boot log.
 function node:notes() return require("appliance.spark.defaults").notes(self) end
 
@@ -198,8 +226,8 @@ function node:urls()
   end
   link(self.runs.master, "master page", "http", self.env.MASTER_UI_PORT)
   link(self.runs.worker, "worker page", "http", self.env.WORKER_UI_PORT)
-  link(self.runs.thriftserver, "SQL", "jdbc:hive2", self.env.THRIFT_PORT)
-  if self.runs.master then links[#links + 1] = { name = "jobs", url = self.masters } end
+  link(self.runs.thriftserver or self.cluster and self.env.SQL_RELAY, "SQL", "jdbc:hive2", self.env.THRIFT_PORT)
+  if self.runs.master and not (self.cluster and not self.cluster.uri) then links[#links + 1] = { name = "jobs", url = self.masters } end
   return links
 end
 

@@ -20,6 +20,24 @@ local function executor_role(env, layout)
   return executors and environment.executor_words(executors, {}) or {}
 end
 
+--- A login that we don't have, or another transport: then the port has to do.
+local function opens_plain_sessions(site)
+  local function value_of(name) return site:match("<name>%s*" .. name:gsub("%.", "%%.") .. "%s*</name>%s*<value>%s*(.-)%s*</value>") end
+  local login = (value_of "hive.server2.authentication" or "NONE"):upper()
+  return (value_of "hive.server2.transport.mode" or "binary"):lower() == "binary" and login ~= "NOSASL" and login ~= "KERBEROS"
+    and (value_of "hive.server2.use.SSL" or "false"):lower() ~= "true"
+end
+
+--- It answers when it opens a session. In a cluster it goes on being asked: one that hangs is killed, and if that does not help, another
+--- node has it.
+local function readiness(here, port)
+  local site = here.has_file["hive-site.xml"]
+  local ready = { kind = opens_plain_sessions(site and site[#site].text or "") and "hive" or "tcp", host = here.node.probe, port = port,
+                  deadline = 180 }
+  if here.cluster then ready.misses, ready.health_period = 3, 5 end
+  return ready
+end
+
 local function joined(...)
   local all = {}
   for _, words in ipairs { ... } do table.move(words, 1, #words, #all + 1, all) end
@@ -28,6 +46,8 @@ end
 
 return function(here, options)
   local env, shares = here.env, here.shares
+  if here.cluster and not (here.cluster.uri and here.runs.master) then return false end
+  local port = here:sql_port()
   if not here.layout.has_thriftserver then
     error(("START_THRIFTSERVER: %s has no spark-hive-thriftserver jar; use a Spark release built with Hive, or leave it "
       .. "off"):format(here.layout.home), 0)
@@ -48,7 +68,7 @@ return function(here, options)
         "--conf", "spark.executor.memory=" .. java.megabytes(options.executor_memory or shares.thrift_executor_memory),
       }, env.ROLE_MAPPING and executor_role(env, here.layout) or {}, {
         "spark-internal",
-        "--hiveconf", "hive.server2.thrift.port=" .. env.THRIFT_PORT,
+        "--hiveconf", "hive.server2.thrift.port=" .. port,
         "--hiveconf", "hive.server2.thrift.bind.host=" .. (here.node.bind or "0.0.0.0"),
         "--hiveconf", "hive.server2.logging.operation.enabled=false",
       }),
@@ -59,7 +79,8 @@ return function(here, options)
     -- Its first minute without an ALIVE master would be its last.
     after = here.runs.master and { master = "ready" } or { prepare = "done" },
     restart = "always", clean = { 143 }, stop = { signal = "TERM", dump = "QUIT" },
-    ready = { kind = "tcp", host = here.node.probe, port = env.THRIFT_PORT, deadline = 180 },
+    ready = readiness(here, port),
+    lease = here.cluster and "sql" or nil, loose = here:loose(),
     inputs = inputs(here),
   }
 end

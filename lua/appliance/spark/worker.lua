@@ -12,6 +12,8 @@ end
 return function(here, options)
   local env = here.env
   local masters = options.masters or here.masters
+  if here.cluster and not here.cluster.uri then return false end
+  local has_own_master = here.runs.master and not here.cluster   -- in a cluster the leader may be anywhere
   return {
     name = "worker", role = "spark.worker", critical = true,
     command = java.command {
@@ -32,13 +34,14 @@ return function(here, options)
       SPARK_DIST_CLASSPATH = here.dist_class_path ~= "" and here.dist_class_path or nil,
     },
     -- Beside the master, not after it: it registers once the master answers, and its JVM needs as long to get there.
-    after = here.runs.master and { prepare = "done", master = "started" } or { prepare = "done" },
+    after = has_own_master and { prepare = "done", master = "started" } or { prepare = "done" },
     restart = "always", clean = { 143 }, stop = { signal = "TERM", dump = "QUIT" },
     -- Its page names a master only once it has registered there. Masters elsewhere may come much later: no deadline then.
     ready = env.SPARK_SSL_ENABLED and { kind = "line", has = "Successfully registered with master",
-      deadline = here.runs.master and 120 or 0 }
+      deadline = has_own_master and 120 or 0 }
       or { kind = "http", host = here.node.probe, port = env.WORKER_UI_PORT, path = "/json/", has = '"masterurl":"spark://',
-           deadline = here.runs.master and 120 or 0 },
+           deadline = has_own_master and 120 or 0 },
+    loose = here:loose(),
     inputs = here:inputs { "spark-defaults.conf", "log4j2.properties" },
   }
 end

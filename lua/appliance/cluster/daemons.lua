@@ -1,0 +1,83 @@
+--- What the node's daemons do, as events for the agent: from the supervisor's runs, and from what the master prints.
+---   { kind = "started" | "ready" | "ended", service =, pid =, code =, signal =, unasked = }
+---   { kind = "session", service = "master", pid =, id = 72057654… }      a session with ZooKeeper, as its log names it
+---   { kind = "state", service = "master", pid =, state = "STANDBY" | "RECOVERING" | "ALIVE" }
+--- Order is the contract: what a run printed comes before its "ended", which is the last of a pid.
+local task = require "appliance.core.task"
+
+local daemons = {}
+
+--- What is looked for in a master's lines. ClientCnxn tells each session once it is there, and Spark's master opens two
+--- (leader latch and persistence), and new ones after an expiry; render/log4j2.lua keeps these lines on the console.
+daemons.NEEDLES = {
+  "session id = 0x", "Starting Spark master at", "I have been elected leader!", "Recovery complete", "Leadership has been revoked",
+}
+
+--- One line of a master -> event without service and pid | nil. Pure.
+function daemons.read(line)
+  local id = line:match "Session establishment complete.*session id = (0x%x+)"
+  if id then return { kind = "session", id = math.tointeger(tonumber(id)) } end
+  local state = line:match "I have been elected leader! New state: (%u+)"
+  if state then return { kind = "state", state = state == "ALIVE" and "ALIVE" or "RECOVERING" } end
+  if line:find("Recovery complete", 1, true) then return { kind = "state", state = "ALIVE" } end
+  if line:find("Starting Spark master at", 1, true) or line:find("Leadership has been revoked", 1, true) then
+    return { kind = "state", state = "STANDBY" }
+  end
+end
+
+--- A follower as soon as there is such a service: the first plan may come later than we do, or have none of it.
+local function followed(supervise, name, open)
+  while true do
+    local follower = supervise.view(name) and open()
+    if follower then return follower end
+    supervise.next_change()
+  end
+end
+
+local function follow_lines(supervise, name, tell, log)
+  while true do
+    local lines <close> = followed(supervise, name, function() return supervise.lines(name, daemons.NEEDLES) end)
+    while true do
+      local line, pid = lines:next()
+      if not line then
+        if pid then log.warn(("%s: some of what it printed was missed: %s"):format(name, tostring(pid))) end
+        break
+      end
+      local event = daemons.read(line)
+      if event then
+        event.service, event.pid = name, pid
+        tell(event)
+      end
+    end
+    task.yield()
+  end
+end
+
+local function follow_runs(supervise, name, tell)
+  while true do
+    local runs <close> = followed(supervise, name, function() return supervise.runs(name) end)
+    local view = supervise.view(name)                          -- it may run already
+    if view and (view.pid or 0) > 0 then
+      tell { kind = "started", service = name, pid = view.pid }
+      if view.state == "up" then tell { kind = "ready", service = name, pid = view.pid } end
+    end
+    while true do
+      local run = runs:next()
+      if not run then break end
+      task.yield()                                             -- its lines were delivered before: whoever reads them goes first
+      tell { kind = run.event, service = name, pid = run.pid, code = run.code, signal = run.signal, unasked = run.unasked }
+    end
+    task.yield()
+  end
+end
+
+--- Starts the tasks that follow the daemons of a node -> list of tasks. tell(event) must not wait. supervise: appliance.core.supervise.
+function daemons.follow(supervise, tell, log)
+  local tasks = { task.start("lines of master", follow_lines, supervise, "master", tell, log) }
+  for _, name in ipairs { "master", "worker", "thriftserver" } do
+    tasks[#tasks + 1] = task.start("runs of " .. name, follow_runs, supervise, name, tell)
+  end
+  return tasks
+end
+
+return daemons

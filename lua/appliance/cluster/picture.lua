@@ -1,0 +1,54 @@
+--- The agent's view in the words of people and of JSON that stays: what `status`, GET /cluster and the health pages tell. Pure.
+local picture = {}
+
+local function roles_of(node)
+  local names = {}
+  for _, name in ipairs { "master", "worker", "sql" } do
+    if node.roles and node.roles[name] then names[#names + 1] = name end
+  end
+  return table.concat(names, " ")
+end
+
+--- Where the SQL server is, as a phrase: "on node2", "on node2, which starts it".
+local function sql_of(view)
+  local sql = view.sql or {}
+  if not sql.holder then return nil end
+  return "on " .. sql.holder .. (sql.address and "" or ", not ready yet")
+end
+
+--- view: the agent's, nil before it has one. place: { name = CLUSTER_NAME, node = our name, zookeeper = a phrase }
+--- -> { name, node, session, leader, sql, sql_address, nodes = { { name, master, roles, version, sql } }, version, said }
+function picture.of(view, place)
+  view = view or {}
+  local nodes = {}
+  for name, data in pairs(view.nodes or {}) do
+    nodes[#nodes + 1] = { name = name, host = data.host, master = data.master and data.master.state, roles = roles_of(data),
+                          version = data.version, sql = data.sql and data.sql.ready or nil }
+  end
+  table.sort(nodes, function(a, b) return a.name < b.name end)
+  return {
+    name = place.name, node = place.node, session = view.session == true, leader = view.leader and view.leader.node or nil,
+    leader_url = view.leader and view.leader.url or nil, sql = sql_of(view), sql_address = view.sql and view.sql.address or nil,
+    nodes = nodes, masters = view.masters, version = view.version and view.version.active or nil, said = view.said or {},
+  }
+end
+
+--- Who has what a service of ours waits for: the end of its reason. lease: "node" or "sql"; us: our name -> text | nil
+function picture.holder(view, lease, us)
+  if not view or not view.session then return "and there is no session with ZooKeeper" end
+  if lease == "sql" then
+    local holder = view.sql and view.sql.holder
+    if holder and holder ~= us then return "which " .. holder .. " holds" end
+    return not holder and "which nobody holds yet" or nil
+  end
+  return view.said and view.said[1] or nil
+end
+
+--- The view of the supervisor -> what its reason should say, nil: as it is.
+function picture.reason(view, service, us)
+  local lease = service.reason and service.reason:match "^waits for the lease ([%w_-]+)$"
+  local more = lease and picture.holder(view, lease, us)
+  return more and service.reason .. ", " .. more or nil
+end
+
+return picture

@@ -1,0 +1,246 @@
+--- This node's place in its cluster, for the life of the program: the session with ZooKeeper, the agent (cluster/agent.lua) in the real
+--- world, and the relays. The fact source of it is cluster/membership.lua; status, health and the plan read what is here.
+--- Nothing of this is loaded on a node without a cluster.
+local daemons = require "appliance.cluster.daemons"
+local failure = require "appliance.failure"
+local log = require "appliance.core.log"
+local picture = require "appliance.cluster.picture"
+local program = require "appliance.core.program"
+local supervise = require "appliance.core.supervise"
+local task = require "appliance.task"
+
+local place = {}
+place.__index = place
+
+local function in_uri(ip) return ip:find(":", 1, true) and "[" .. ip .. "]" or ip end
+
+--- Which of the two a master's page is at; a page with TLS can't be asked by our own HTTP.
+local function ui_of(env, ip)
+  if env.SPARK_SSL_ENABLED then return nil end
+  return ("http://%s:%d"):format(in_uri(ip), env.MASTER_UI_PORT)
+end
+
+--- Where the SQL server of this node is for the relays of all.
+local function sql_of(env, identity)
+  return { host = identity.ip, port = env.SQL_RELAY and env.THRIFT_BACKEND_PORT or env.THRIFT_PORT }
+end
+
+--- What this node says of itself. Pure. identity: facts/node.lua's; version: Spark's.
+function place.node(env, identity, version)
+  local ip = identity.ip
+  return {
+    name = env.NODE_NAME or ip, host = ip, version = version,
+    roles = { master = env.START_MASTER, worker = env.START_WORKER, sql = env.START_MASTER and env.START_THRIFTSERVER },
+    url = env.START_MASTER and ("spark://%s:%d"):format(in_uri(ip), env.MASTER_PORT) or nil,
+    ui = env.START_MASTER and ui_of(env, ip) or nil,
+    worker = env.START_WORKER and {
+      host = ip, port = (env.WORKER_PORT or 0) > 0 and env.WORKER_PORT or nil,
+      ui = ("http://%s:%d"):format(in_uri(ip), env.WORKER_UI_PORT),
+    } or nil,
+    sql = env.START_MASTER and env.START_THRIFTSERVER and sql_of(env, identity) or nil,
+  }
+end
+
+-- ---------------------------------------------------------------- the agent's world
+
+local AT_REST <const> = { down = true, failed = true, done = true }
+local function is_at_rest(view) return not view or AT_REST[view.state] == true end
+
+--- Orderly; waits until nobody of it is left.
+local function stop(name)
+  if not supervise.view(name) then return end
+  supervise.want(name, false)
+  while not is_at_rest(supervise.view(name)) do supervise.next_change() end
+end
+
+--- http://10.0.0.1:8080 -> what that master says of itself | nil, err
+local function probe(ui)
+  local ip, port = tostring(ui):match "^http://%[?([^%]/]-)%]?:(%d+)$"
+  if not ip then return nil, failure.new("invalid", "%s: its page can't be asked", tostring(ui)) end
+  local answer, err = require("appliance.core.http").request { host = ip, port = math.tointeger(tonumber(port)), path = "/json/",
+    timeout = 3 }
+  if not answer then return nil, err end
+  if answer.status ~= 200 then return nil, failure.new("refused", "%s: status %d", ui, answer.status) end
+  local status, problem = require("appliance.json").decode(answer.body)
+  if type(status) ~= "table" then return nil, failure.new("protocol", "%s: %s", ui, problem or "no JSON object") end
+  return status
+end
+
+local function random(n)
+  local source = assert(io.open("/dev/urandom", "rb"))
+  local bytes = source:read(n)
+  source:close()
+  return bytes
+end
+
+local function hex(bytes) return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end)) end
+
+local function world(self)
+  return {
+    zk = self.client, task = task, boot_ns = task.boot_ns, random = random, log = log, events = self.events, probe = probe, stop = stop,
+    lease = supervise.lease,
+    kill = function(name) if supervise.view(name) then supervise.kill(name) end end,
+    start = function(name) if supervise.view(name) then supervise.want(name, true) end end,
+  }
+end
+
+-- ---------------------------------------------------------------- what is known
+
+--- What the plan depends on; all else of the picture changes no plan.
+local function fact_of(self, view)
+  local masters = view and view.enough and view.masters or {}
+  return {
+    name = self.env.CLUSTER_NAME, node = self.node.name, dir = self.dir, zookeeper = self.zookeeper,
+    masters = table.move(masters, 1, #masters, 1, {}), uri = masters[1] and view.uri or nil,
+    why = not masters[1] and (self.problem or view and view.why) or nil,
+    waits = view and view.version and view.version.waits or nil,
+  }
+end
+
+--- The agent has another picture.
+local function seen(self, view)
+  self.view = view
+  local here = view.sql and view.sql.holder == self.node.name and view.sql.address ~= nil
+  if self.sql then self.sql:lead(view.sql and view.sql.address or nil) end
+  if self.discovery then self.discovery:ready(here) end
+  local fact = fact_of(self, view)
+  if not require "appliance.same"(fact, self.fact) then
+    self.fact = fact
+    for queue in pairs(self.listeners) do queue:put(true) end
+  end
+  local changes = package.loaded["appliance.control.changes"]
+  if changes then changes.tell() end
+end
+
+--- For status: see cluster/picture.lua.
+function place:shown() return picture.of(self.view, { name = self.env.CLUSTER_NAME, node = self.node.name }) end
+
+--- Why a service of ours is not up, where we know more than the supervisor does; nil: it says all there is.
+function place:reason(service) return picture.reason(self.view, service, self.node.name) end
+
+--- The same as a sentence.
+function place:says(service)
+  local why = self:reason(service) or service.reason
+  return ("%s is %s%s"):format(service.name, service.state, why and why ~= "" and ": " .. why or "")
+end
+
+--- Connections through the relays of this node.
+function place:relays()
+  return { sql = self.sql and self.sql:counts() or nil, zookeeper = self.relay and self.relay.relay:counts() or nil }
+end
+
+--- emit(fact) now and whenever it changes, for ever. The first one waits for a picture, but not for long: a node whose ZooKeeper is not
+--- there (yet) has its plan all the same, and its services wait for their leases.
+local PATIENCE <const> = 3
+
+function place:follow(emit)
+  local queue = task.queue(1)
+  local listening <close> = setmetatable({}, { __close = function() self.listeners[queue] = nil end }) -- luacheck: ignore
+  self.listeners[queue] = true
+  local is_whole = function() return self.fact and (self.fact.uri or self.fact.waits) end
+  local limit = task.now() + PATIENCE
+  while not is_whole() and task.now() < limit do
+    local waiting <close> = task.start("picture of the cluster", function() return queue:get() end)
+    waiting:join(limit - task.now())
+  end
+  while true do
+    self.fact = self.fact or fact_of(self, self.view)
+    emit(self.fact)
+    queue:get()
+  end
+end
+
+-- ---------------------------------------------------------------- from start to end
+
+--- Where ZooKeeper is, again and again.
+local function follow_servers(self, source)
+  local function learned(found)
+    local text = table.concat(found.servers, ",") .. found.chroot
+    self.servers, self.chroot = text, found.chroot
+    if self.relay then self.relay:lead(found.servers) end
+    if self.client then self.client:servers(text) end
+    self.known:put(true)
+  end
+  local result, err = source.start(learned, self.env)
+  if result == nil and err and not self.servers then
+    self.failed = err
+    self.known:put(true)
+  end
+end
+
+local function spawn(self, name, f, ...)
+  self.tasks[#self.tasks + 1] = task.start(name, f, ...)
+end
+
+--- The node leaves with everything: what it holds is handed on before the others would have to wait for a session to end.
+local function say_farewell(self)
+  local farewell <close> = program.farewell()
+  farewell:stopping()
+  self.leaving = true
+  local leaving = task.start("leaving the cluster", function() self.agent:leave() end)
+  local seconds = farewell:stopped()
+  leaving:join(seconds)
+  leaving:cancel()
+  self:close()
+end
+
+--- place.new(env, identity, version) -> place | nil, err. Waits until it is known where ZooKeeper is, not until it is there.
+function place.new(env, identity, version)
+  local self = setmetatable({ env = env, tasks = {}, listeners = {}, events = task.queue(), known = task.queue(1),
+    root = "/spark-appliance/" .. env.CLUSTER_NAME, node = place.node(env, identity, version) }, place)
+  self.dir = self.root .. "/spark/" .. version
+  self.node.guid = hex(random(8))
+  local ok, err = self:open(identity)
+  if not ok then
+    self:close()
+    return nil, err
+  end
+  return self
+end
+
+function place:open(identity)
+  local env, front, err = self.env
+  if env.ZOOKEEPER_RELAY or env.SQL_RELAY then front = require "appliance.cluster.front" end
+  if env.ZOOKEEPER_RELAY then
+    self.relay, err = front.zookeeper()
+    if not self.relay then return nil, err end
+  end
+  if env.SQL_RELAY then
+    self.sql, err = front.sql(identity.bind or "0.0.0.0", env.THRIFT_PORT)
+    if not self.sql then return nil, err end
+  end
+  spawn(self, "where ZooKeeper is", follow_servers, self, require("appliance.cluster.zookeepers").servers())
+  self.known:get()
+  if self.failed then return nil, self.failed end
+  self.zookeeper = self.relay and ("127.0.0.1:%d%s"):format(self.relay.port, self.chroot) or self.servers
+  self.client = require("appliance.zk").open { servers = self.servers, session = env.ZOOKEEPER_SESSION, auth = env.ZOOKEEPER_AUTH,
+    name = "cluster" }
+  if self.node.roles.sql then
+    local port = env.THRIFT_PORT
+    self.discovery = require("appliance.cluster.discovery").new(self.client, env.ZOOKEEPER_SQL_NAMESPACE, identity.public, port, log)
+    spawn(self, "HiveServer2 discovery", self.discovery.run, self.discovery)
+  end
+  for _, each in ipairs(daemons.follow(supervise, function(event) self.events:put(event) end, log)) do
+    self.tasks[#self.tasks + 1] = each
+  end
+  self.agent = require("appliance.cluster.agent").new {
+    world = world(self), node = self.node, root = self.root, dir = self.dir, size = env.CLUSTER_SIZE,
+    limits = { size = env.CLUSTER_WAIT }, emit = function(view) seen(self, view) end,
+  }
+  spawn(self, "cluster", self.agent.run, self.agent)
+  task.start("farewell to the cluster", say_farewell, self)
+  return true
+end
+
+--- Never waits. Leases go first; what must follow an orderly leave was done by it.
+function place:close()
+  if self.closed then return end
+  self.closed = true
+  if self.agent then self.agent:close() end
+  for _, each in ipairs(self.tasks) do each:cancel() end
+  if self.sql then self.sql:close() end
+  if self.relay then self.relay:close() end
+  if self.client then self.client:close() end
+end
+
+return place
