@@ -245,6 +245,18 @@ function node:replan()
   if not ok then tell(faults, "the plan is in force but for what failed, which is tried again with the next change") end
 end
 
+--- What the broker is, and where: services have its address in their environment, so only a start can change these.
+local OF_THE_START <const> = { "CREDENTIALS_BROKER", "BROKER_PORT" }
+
+function node:tell_what_waits(env)
+  for _, name in ipairs(OF_THE_START) do
+    local now, wanted = tostring(self.of_the_start[name]), tostring(env[name])
+    if wanted ~= now then
+      log.warn(("SIGHUP: %s=%s counts from the next start of this program; until then it stays %s=%s"):format(name, wanted, name, now))
+    end
+  end
+end
+
 --- SIGHUP: settings files and profile again. Until there is a plan of them everything goes on as it is, and after a fault so it stays.
 --- -> whether there is a new plan
 function node:reload()
@@ -260,6 +272,7 @@ function node:reload()
   self:adopt(configured, followed)
   log.level(configured.env.LOG_LEVEL)
   if self.broker then self.broker:reload(configured.env) end
+  self:tell_what_waits(configured.env)
   local ok, err = program.supervise(options_of(configured.env))
   if not ok then log.error(("SIGHUP: %s"):format(err)) end
   ok, faults = self:carry_out(decision)
@@ -353,6 +366,8 @@ end
 --- -> true | nil, problem
 function node:serve_credentials(configured)
   local env, environ = configured.env, configured.environ
+  self.of_the_start = {}
+  for _, name in ipairs(OF_THE_START) do self.of_the_start[name] = env[name] end
   local is_wanted = require("appliance.broker.signs").call_for_broker(env, environ, file)
   package.loaded["appliance.broker.signs"] = nil               -- nobody asks a second time
   if not is_wanted then return true end

@@ -91,9 +91,10 @@ describe("a node that serves credentials", function()
     assert(os.execute(("mkdir -p %s/profiles %s/state %s/spark/bin"):format(home, home, home)))
     environment = ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s AWS_REGION=eu-west-1 "
       .. "AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/theirs "
-      .. "AWS_EC2_METADATA_DISABLED=true ROLE_MAPPING_FILE=%s/roles; unset AWS_SESSION_TOKEN AWS_PROFILE;")
-      :format(home, home, home, KEY, SECRET, home)
+      .. "AWS_EC2_METADATA_DISABLED=true ROLE_MAPPING_FILE=%s/roles BROKER_PORT_FILE=%s/port; unset AWS_SESSION_TOKEN AWS_PROFILE;")
+      :format(home, home, home, KEY, SECRET, home, home)
     write(home .. "/roles", "")
+    write(home .. "/port", "0")
     write(home .. "/spark/bin/run-example", "#!/bin/sh\nexec env\n")
     assert(os.execute("chmod +x " .. home .. "/spark/bin/run-example"))
     write(home .. "/profiles/plain.lua", ([[
@@ -166,8 +167,13 @@ describe("a node that serves credentials", function()
     local before = service "one"
     local env = environment_of(before.pid)
     write(home .. "/roles", "label:nightly=arn:aws:iam::123456789012:role/nightly\n")
+    write(home .. "/port", "20000")
     os.execute("kill -HUP " .. node)
     await("the reload", function() return read(home .. "/log"):find "SIGHUP: settings and profile were read again and are in force" end)
+    assert.matches("SIGHUP: BROKER_PORT=20000 counts from the next start of this program; until then it stays BROKER_PORT=0\n",
+      read(home .. "/log"), 1, true)
+    assert.is_nil(read(home .. "/log"):find("SIGHUP: CREDENTIALS_BROKER", 1, true))
+    write(home .. "/port", "0")
     assert.equal(before.pid, service "one".pid)
     assert.equal(200, tonumber(output(("curl -s --noproxy '*' -o /dev/null -w '%%{http_code}' -H \"Authorization: $(cat %s)\" %s")
       :format(env.AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, env.AWS_CONTAINER_CREDENTIALS_FULL_URI))))
@@ -196,7 +202,7 @@ describe("a node that serves credentials", function()
 
   it("starts nothing where it can't listen", function()
     local port = environment_of(service "one".pid).AWS_CONTAINER_CREDENTIALS_FULL_URI:match ":(%d+)/"
-    local code, said = run({ "run" }, ("STATE_DIR=%s/other BROKER_PORT=%s"):format(home, port))
+    local code, said = run({ "run" }, ("unset BROKER_PORT_FILE; STATE_DIR=%s/other BROKER_PORT=%s"):format(home, port))
     assert.equal(78, code)
     assert.matches("credentials broker: 127%.0%.0%.1:" .. port .. ": somebody listens there already;", said)
     assert.is_nil(said:find("started", 1, true))
