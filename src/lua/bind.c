@@ -133,6 +133,7 @@ int luaopen_appliance_core_service(lua_State *L) __attribute__((weak));
 int luaopen_appliance_core_control(lua_State *L) __attribute__((weak));
 int luaopen_appliance_core_http(lua_State *L) __attribute__((weak));
 int luaopen_appliance_core_hangup(lua_State *L) __attribute__((weak));
+int luaopen_appliance_core_probe(lua_State *L) __attribute__((weak));
 
 void bind_preload(lua_State *L)
 {
@@ -148,6 +149,7 @@ void bind_preload(lua_State *L)
         {"appliance.core.control", luaopen_appliance_core_control},
         {"appliance.core.http", luaopen_appliance_core_http},
         {"appliance.core.hangup", luaopen_appliance_core_hangup},
+        {"appliance.core.probe", luaopen_appliance_core_probe},
     };
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)

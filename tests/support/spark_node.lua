@@ -94,12 +94,13 @@ local function environment(self, settings)
 end
 
 --- settings: the environment on top of ours.
---- options: { prefix = command words before the program, directory = an existing one, keep = leave the directory at the end }
+--- options: { prefix = command words before the program, directory = an existing one, keep = leave the directory at the end,
+---   second = another node beside one with the usual ports: each has five }
 function spark_node.start(settings, options)
   options = options or {}
   local self = setmetatable({ name = unique "node", directory = options.directory or spark_node.temporary(), text = "",
     keep = options.keep }, methods)
-  self.port = 20000 + host.pid() % 1100 * 10
+  self.port = 20000 + host.pid() % 1100 * 10 + (options.second and 5 or 0)
   self.env = environment(self, settings)
   local command = table.move(options.prefix or {}, 1, #(options.prefix or {}), 1, {})
   table.move({ APPLIANCE, "run" }, 1, 2, #command + 1, command)

@@ -20,7 +20,7 @@ local function facts()
 end
 
 local function check(environ)
-  environ.STATE_DIR = "/state"
+  environ.STATE_DIR, environ.PROFILE = "/state", environ.PROFILE or "single-node"  -- else some of them were parts of a cluster
   return profile.check(nil, { environ = environ, path = { "profiles" }, facts = facts() })
 end
 

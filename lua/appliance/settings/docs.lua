@@ -5,7 +5,7 @@ local docs = {}
 docs.groups = {
   { "What runs here", "START_MASTER", "START_WORKER", "START_THRIFTSERVER", "SPARK_MODE", "PROFILE", "START_WEBAPP", "START_NOTEBOOK" },
   { "Which cluster it belongs to", "MASTER_URI", "MASTER_STACK_NAME", "ZOOKEEPER", "CLUSTER_NAME", "CLUSTER_SIZE",
-    "CLUSTER_WAIT", "NODE_NAME", "APPLICATION_ID", "APPLICATION_VERSION" },
+    "CLUSTER_WAIT", "NODE_NAME", "WORKER_LOST_AFTER", "APPLICATION_ID", "APPLICATION_VERSION" },
   { "Masters that share a ZooKeeper", "ZOOKEEPER_SESSION", "ZOOKEEPER_AUTH", "ZOOKEEPER_RELAY", "ZOOKEEPER_SQL_NAMESPACE", "SQL_RELAY",
     "THRIFT_BACKEND_PORT", "HEALTH_PORT", "EXHIBITOR_HOSTS", "EXHIBITOR_PORT", "EXHIBITOR_POLL", "EXHIBITOR_USER", "EXHIBITOR_PASSWORD" },
   { "How much it uses and offers", "WORKER_CORES", "WORKER_MEMORY", "EXECUTOR_MEMORY", "DRIVER_MEMORY", "DEFAULT_CORES", "THRIFT_CORES",
@@ -92,6 +92,8 @@ docs.settings = {
   EXHIBITOR_POLL = "How often it is asked.",
   EXHIBITOR_USER = "User for Exhibitor, where it wants one (basic authentication).",
   EXHIBITOR_PASSWORD = "Its password. Better in a file: EXHIBITOR_PASSWORD_FILE.",
+  WORKER_LOST_AFTER = "With masters elsewhere: restart a worker, and with it its executors, that no leading master has known for so long "
+    .. "(Spark asks only the master it knew last, up to 90 s apart). 0: never.",
   APPLICATION_ID = "What this deployment is called; CLUSTER_NAME follows it.",
   APPLICATION_VERSION = "The deployment's own version. Accepted; has no effect on a single node.",
 

@@ -193,6 +193,7 @@ local schema = {
   -- whom it belongs to
   MASTER_URI = { type = "masters", aliases = { "SPARK_MASTER_URL", "SPARK_MASTER" } },
   MASTER_STACK_NAME = { type = "string", check = literal_masters },
+  WORKER_LOST_AFTER = { type = "duration", default = "150s", most = 86400, example = "150s" },
   APPLICATION_ID = { type = "string", default = "spark" },
   APPLICATION_VERSION = { type = "string" },
 

@@ -202,11 +202,22 @@ function node:sql_port()
 end
 
 --- Which words of a command line, and values of files, may change under a running service: see reconcile.lua.
-function node:loose() return self.cluster and { self.masters } or nil end
+function node:loose() return (self.cluster or self.elsewhere) and { self.masters } or nil end
+
+--- Its masters are those of the fact cluster.masters(), not those of settings; called before anything is made of the node. -> self
+function node:follow(masters)
+  self.masters = masters.uri
+  self.elsewhere = (self.env.MASTER_URI or self.env.MASTER_STACK_NAME or not self.runs.master) and masters or nil
+  return self
+end
 
 --- Services that belong here and can't be started yet -> { [name] = why } for the plan.
 function node:waits()
   local waits, cluster = {}, self.cluster
+  if self.elsewhere and not self.elsewhere.answers then
+    local why = "no master answers yet at " .. self.masters
+    waits.worker, waits.thriftserver = self.runs.worker and why or nil, self.runs.thriftserver and why or nil
+  end
   if not cluster then return waits end
   local why = not cluster.uri and (cluster.why or "no master of the cluster is known yet")
   -- A worker of another Spark than the masters' would not get along with them. Masters and SQL of another one have no lease.

@@ -13,7 +13,7 @@ return function(here, options)
   local env = here.env
   local masters = options.masters or here.masters
   if here.cluster and not here.cluster.uri then return false end
-  local has_own_master = here.runs.master and not here.cluster   -- in a cluster the leader may be anywhere
+  local has_own_master = here.runs.master and not here.cluster and not here.elsewhere   -- in a cluster the leader may be anywhere
   return {
     name = "worker", role = "spark.worker", critical = true,
     command = java.command {
