@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# dev.d/parts.sh - other people's servers and clients in the cache, for the test group aws and for ./dev bench s3; never shipped.
-# dev.d/parts/*.txt are Python packages and dev.d/parts/s3rver is an npm package, each pinned with the sums of its files.
+# dev.d/parts.sh - other people's servers and clients in the cache, for the test groups aws and cluster and for ./dev bench; never shipped.
+# dev.d/parts/*.txt are Python packages, dev.d/parts/s3rver is an npm package and dev.d/parts/jdbc a list of jars, each pinned with the
+# sums of its files.
 # Invariant: CACHE/parts-NAME-SUM exists only whole and holds what the pins with that sum say. It is made beside and renamed, one
 # maker at a time (flock). So nothing in it may name the directory it was made in: that is why scripts of a virtual environment are
 # run as `python -m`, and not by their first line.
@@ -22,6 +23,12 @@ parts_s5cmd() {
   command -v go >/dev/null || { say 's5cmd: no go here to build it with'; return 1; }
   parts_cached s5cmd "$TOP/dev.d/parts/s5cmd/go.sum" parts_make_s5cmd || return 1
   printf '%s/s5cmd\n' "$parts_dir"
+}
+
+# parts_jdbc: prints the JDBC driver of PostgreSQL, for a metastore that several SQL servers share.
+parts_jdbc() {
+  parts_cached jdbc "$TOP/dev.d/parts/jdbc" parts_make_jdbc || exit 1
+  printf '%s\n' "$parts_dir"/*.jar
 }
 
 # parts_cached NAME PINS MAKER: sets parts_dir to the directory of these pins; MAKER fills $part when there is none.
@@ -71,6 +78,18 @@ parts_make_s5cmd() {
   mkdir "$part/module" && cp "$TOP/dev.d/parts/s5cmd/go.mod" "$1" "$part/module/" &&
     (cd "$part/module" && GOFLAGS=-modcacherw GOPATH="$part/go" GOCACHE="$part/cache" CGO_ENABLED=0 \
       go build -mod=readonly -o "$2/s5cmd" github.com/peak/s5cmd/v2)
+}
+
+# The list is like those of Spark's jars (dev.d/jars.sh).
+parts_make_jdbc() {
+  command -v mvn >/dev/null || need_packages mvn:maven
+  jars_pom "$1" >"$part/pom.xml"
+  # shellcheck disable=SC2046  # options
+  mvn -B -q $(jars_proxy) -f "$part/pom.xml" "$JARS_PLUGIN:copy-dependencies" -DoutputDirectory="$2" </dev/null || return 1
+  jars_lines "$1" | while read -r sum _ coordinates; do
+    printf '%s  %s\n' "$sum" "$(jars_file "$coordinates")"
+  done >"$part/sums"
+  (cd "$2" && sha256sum --check --quiet --strict "$part/sums")
 }
 
 parts_packages() {

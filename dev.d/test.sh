@@ -5,7 +5,7 @@
 # Each suite is one test program under dev.d/suite; all it said is kept in build/test-logs.
 
 TEST_LANE_ONE='lint unit native system aws zookeeper spark'
-TEST_LANE_TWO='clang tidy asan fuzz spark-3.5'
+TEST_LANE_TWO='clang tidy asan fuzz spark-3.5 cluster'
 TEST_LAST='docker'
 TEST_SOAK='spark-4.3 soak'
 
@@ -61,7 +61,8 @@ is_wanted() { case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac; }
 # What the wanted groups need, before any clock runs: packages in one go, the Release build with its tests, Spark.
 test_prepare() {
   packages="$PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST"
-  case " $wanted " in *' spark'* | *' docker '* | *' soak '* | *' zookeeper '*) packages="$packages $PACKAGES_SPARK" ;; esac
+  case " $wanted " in *' spark'* | *' docker '* | *' soak '* | *' zookeeper '* | *' cluster '*) packages="$packages $PACKAGES_SPARK" ;; esac
+  if is_wanted cluster; then packages="$packages $PACKAGES_CLUSTER"; fi
   if is_wanted aws; then packages="$packages $PACKAGES_PARTS"; fi
   if is_wanted docker && [ "$(id -u)" -eq 0 ]; then packages="$packages $PACKAGES_DOCKER"; fi
   need_packages "$packages"
@@ -72,7 +73,7 @@ test_prepare() {
   echo "build/gcc 1 0 0" >>"$LOGS/results"
 
   test_spark_versions=
-  if is_wanted spark || is_wanted docker || is_wanted soak || is_wanted zookeeper; then test_spark_versions="$(pinned spark default 2)"; fi
+  if is_wanted spark || is_wanted docker || is_wanted soak || is_wanted zookeeper || is_wanted cluster; then test_spark_versions="$(pinned spark default 2)"; fi
   if is_wanted spark-3.5; then test_spark_versions="$test_spark_versions $(pinned spark second 2)"; fi
   if is_wanted spark-4.3; then test_spark_versions="$test_spark_versions $(pinned spark newest 2)"; fi
   for version in $test_spark_versions; do
@@ -81,6 +82,7 @@ test_prepare() {
 
   case $wanted in *' aws'* | *' spark'*) test_python=$(parts_python tests) || return 1 ;; esac
   if is_wanted aws; then test_s3rver=$(parts_s3rver) || return 1; fi
+  if is_wanted cluster; then test_jdbc=$(parts_jdbc) || return 1; fi
 
   # Nothing of the caller's own Spark or cloud may reach the tests, and no JVM may look for a cloud's metadata.
   for name in $(env | sed -n 's/^\(SPARK_[A-Z_]*\|AWS_[A-Z0-9_]*\|START_[A-Z_]*\|MASTER_URI\|PROFILE\|STATE_DIR\)=.*/\1/p'); do
@@ -111,7 +113,7 @@ run_suite() {
 run_lua() {
   run_suite "${suite_prefix:-}${2#tests/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" \
     LUA_PATH="$TOP/lua/?.lua;$TOP/lua/?/init.lua;$TOP/tests/support/?.lua;;" LUA_CPATH="$TOP/${modules:-$1}/modules/?.so;;" \
-    ${preload:+LD_PRELOAD="$preload"} busted --lua=/usr/bin/lua5.4 -o TAP "$2"
+    ${preload:+LD_PRELOAD="$preload"} ${nest:-} busted --lua=/usr/bin/lua5.4 -o TAP "$2"
 }
 
 # run_c BUILD FOLDER SECONDS: the cmocka programs of a folder.
@@ -181,6 +183,24 @@ group_soak() {
   SOAK_SECONDS=${SOAK_SECONDS:-300} # each program of it
   export SOAK_SECONDS
   run_folder build soak $((SOAK_SECONDS + 900))
+}
+
+# Hosts in network namespaces, with real ZooKeeper, Spark and PostgreSQL: each spec in a world of its own. With --soak also what takes long.
+group_cluster() {
+  if ! tests/cluster/nest true 2>/dev/null; then
+    echo "cluster 0 0 1" >>"$LOGS/results"
+    echo "skip cluster: this machine lets nobody make namespaces" | tee -a "$LOGS/summary"
+    return
+  fi
+  SPARK_HOME=$(spark_home "$(pinned spark default 2)")
+  POSTGRES_DRIVER=$test_jdbc
+  export SPARK_HOME POSTGRES_DRIVER
+  nest=tests/cluster/nest
+  limit=900
+  [ -z "${SOAK:-}" ] || limit=7200
+  run_folder build cluster $limit
+  nest=
+  unset POSTGRES_DRIVER
 }
 
 group_clang() {

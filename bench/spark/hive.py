@@ -1,4 +1,4 @@
-"""Just enough of HiveServer2's protocol to ask one question: SASL PLAIN, Thrift's binary protocol, OpenSession, ExecuteStatement.
+"""Just enough of HiveServer2's protocol to ask a question: SASL PLAIN, Thrift's binary protocol, OpenSession, ExecuteStatement, FetchResults.
 A JDBC client is a JVM, whose own start would be most of what is measured."""
 import socket
 import struct
@@ -48,8 +48,8 @@ class Reader:
 
 
 class Session:
-    def __init__(self, port, timeout=60):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port, timeout=60, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout)
         self.file = self.socket.makefile("rb")
         self.sasl(1, b"PLAIN")
         self.sasl(2, b"\0bench\0bench")
@@ -81,7 +81,18 @@ class Session:
 
     def execute(self, statement):
         identifier = field(STRING, 1, text(self.handle[1][1])) + field(STRING, 2, text(self.handle[1][2])) + b"\0"
-        self.call("ExecuteStatement", field(STRUCT, 1, field(STRUCT, 1, identifier) + b"\0") + field(STRING, 2, text(statement)))
+        return self.call("ExecuteStatement", field(STRUCT, 1, field(STRUCT, 1, identifier) + b"\0") + field(STRING, 2, text(statement)))[2]
+
+    def query(self, statement, most=1000):
+        """The rows of its result, as lists of values."""
+        operation = self.execute(statement)
+        identifier = field(STRING, 1, text(operation[1][1])) + field(STRING, 2, text(operation[1][2])) + b"\0"
+        handle = field(STRUCT, 1, identifier) + field(I32, 2, struct.pack(">i", operation[2])) + field(BOOL, 3, struct.pack(">b", operation[3])) + b"\0"
+        answer = self.call("FetchResults", field(STRUCT, 1, handle) + field(I32, 2, struct.pack(">i", 0)) + field(I64, 3, struct.pack(">q", most)))
+        # Each column is a union of one list of values by its type.
+        columns = [next(iter(column.values()))[1] for column in answer[3].get(3, [])]
+        decode = lambda value: value.decode() if isinstance(value, bytes) else value
+        return [[decode(value) for value in row] for row in zip(*columns)]
 
     def close(self):
         self.file.close()
