@@ -46,6 +46,7 @@ size_t output_tail(const struct output *, char *out, size_t limit);
 /* --- followers: `logs -f` --- */
 struct follower {
     void (*ready)(struct follower *); /* there is something to take, or it has ended; runs in the loop, may stop any follower */
+    void (*lines)(struct follower *, const char *data, size_t length); /* a tap: all whole lines, at once; nothing is queued or dropped */
     struct follower *next;
     /* the rest is output.c's */
     struct output *output; /* NULL: the service's output is no more; what is left may still be taken */
@@ -54,6 +55,7 @@ struct follower {
     uint64_t dropped, dropped_bytes; /* lines that found no room and are not told yet */
 };
 void follower_start(struct follower *, struct output *, void (*ready)(struct follower *));
+void follower_tap(struct follower *, struct output *, void (*lines)(struct follower *, const char *data, size_t length));
 void follower_stop(struct follower *); /* fine when stopped already or zeroed */
 /* Bytes of lines, as they came; 0: nothing now. A slow taker misses whole lines, and a line of ours tells how many. */
 size_t follower_take(struct follower *, char *out, size_t limit);

@@ -231,5 +231,6 @@ int luaopen_appliance_core_supervise(lua_State *L)
     bind_type(L, SPEC, spec_close, NULL);
     luaL_newlib(L, functions);
     supervise_open_waits(L);
+    supervise_open_runs(L);
     return 1;
 }

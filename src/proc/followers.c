@@ -65,6 +65,10 @@ void followers_add(struct followers *all, const char *lines, size_t length)
 {
     for (struct follower *f = all->first; f; f = all->next) {
         all->next = f->next;
+        if (f->lines) {
+            f->lines(f, lines, length);
+            continue;
+        }
         add(f, lines, length);
         f->ready(f);
     }
@@ -77,7 +81,8 @@ void followers_end(struct followers *all)
         all->first = f->next;
         f->next = NULL;
         f->output = NULL;
-        f->ready(f);
+        if (f->ready)
+            f->ready(f);
     }
 }
 
@@ -86,6 +91,12 @@ void follower_start(struct follower *f, struct output *output, void (*ready)(str
     struct followers *all = output_followers(output);
     *f = (struct follower){.ready = ready, .output = output, .next = all->first};
     all->first = f;
+}
+
+void follower_tap(struct follower *f, struct output *output, void (*lines)(struct follower *, const char *, size_t))
+{
+    follower_start(f, output, NULL);
+    f->lines = lines;
 }
 
 void follower_stop(struct follower *f)
