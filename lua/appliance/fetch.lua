@@ -20,7 +20,14 @@ local fetch = {}
 local AT_ONCE <const> = 8
 
 local function folder_of(path) return path:match "^(.*)/[^/]*$" or "." end
-local function new_name(to) return ("%s/.%s.new"):format(folder_of(to), to:match "[^/]*$") end
+
+local LONGEST_NAME <const> = 255
+
+local function new_name(to)
+  local name = to:match "[^/]*$"
+  if #name + #"..new" > LONGEST_NAME then name = file.fingerprint(to) end
+  return ("%s/.%s.new"):format(folder_of(to), name)
+end
 
 -- ---------------------------------------------------------------- sources: get(source, path, options), version(source, options)
 

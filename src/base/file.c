@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,12 +48,44 @@ static bool write_all(int fd, struct bytes text, const char *path, struct err *e
     return true;
 }
 
+bool file_temp_name(const char *path, const char *suffix, char *out, size_t size)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t length = strlen(name), room = NAME_MAX - strlen(suffix);
+    if (length > room) {
+        length = room;
+        while (length > 0 && ((unsigned char)name[length] & 0xC0) == 0x80) /* no half of a letter: some file systems take UTF-8 only */
+            length--;
+    }
+    return (size_t)snprintf(out, size, "%.*s%s", (int)(name - path + (ptrdiff_t)length), path, suffix) < size;
+}
+
+bool file_sync_name(const char *path, struct err *err)
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == path ? 1 : slash ? (size_t)(slash - path) : 1;
+    if (length >= sizeof directory)
+        return err_set(err, ERR_INVALID, "%s: path too long", path);
+    memcpy(directory, slash ? path : ".", length);
+    directory[length] = '\0';
+    int fd = sys.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0 && errno == EACCES)
+        return true; /* one may make files in a directory and not read it: there the file's own fsync is all there is */
+    if (fd < 0)
+        return err_errno(err, "open %s", directory);
+    bool ok = sys.fsync(fd) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP || err_errno(err, "sync %s", directory);
+    sys.close(fd);
+    return ok;
+}
+
 bool file_replace(const char *path, struct bytes text, mode_t mode, bool durable, struct err *err)
 {
     /* Two threads may replace the same file: each has a name of its own, so that neither puts the other's half in place. */
     static atomic_uint count;
-    char temp[PATH_MAX];
-    if ((size_t)snprintf(temp, sizeof temp, "%s.%d.%u.new", path, (int)getpid(), count++) >= sizeof temp)
+    char temp[PATH_MAX], suffix[40];
+    snprintf(suffix, sizeof suffix, ".%d.%u.new", (int)getpid(), count++);
+    if (!file_temp_name(path, suffix, temp, sizeof temp))
         return err_set(err, ERR_INVALID, "%s: path too long", path);
     /* O_EXCL: never through a link that somebody put there. A leftover of an earlier process with our pid goes first. */
     sys.unlink(temp);
@@ -70,7 +103,7 @@ bool file_replace(const char *path, struct bytes text, mode_t mode, bool durable
         ok = err_errno(err, "rename %s to %s", temp, path);
     if (!ok)
         sys.unlink(temp);
-    return ok;
+    return ok && (!durable || file_sync_name(path, err));
 }
 
 bool file_make_dirs(const char *path, mode_t mode, struct err *err)

@@ -1,4 +1,5 @@
 #include "appliance/clock.h"
+#include "appliance/file.h"
 #include "appliance/offload.h"
 #include "appliance/sys.h"
 #include "s3_inner.h"
@@ -34,10 +35,13 @@ static bool create_temp(struct s3_file *file, mode_t mode, struct err *err)
 {
     enum { AT_MOST = 1000 };
     for (unsigned i = 0; i < AT_MOST; i++) {
-        if (asprintf(&file->temp, "%s.%d.%u.part", file->path, (int)getpid(), i) < 0) {
-            file->temp = NULL;
+        char temp[PATH_MAX], suffix[40];
+        snprintf(suffix, sizeof suffix, ".%d.%u.part", (int)getpid(), i);
+        if (!file_temp_name(file->path, suffix, temp, sizeof temp))
+            return err_set(err, ERR_INVALID, "%s: path too long", file->path);
+        file->temp = strdup(temp);
+        if (!file->temp)
             return err_set(err, ERR_SYSTEM, "%s: no memory", file->path);
-        }
         file->fd = sys.open(file->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (file->fd < 0 && errno == EEXIST && is_left_over(file->temp)) {
             sys.unlink(file->temp);
@@ -154,41 +158,67 @@ static bool put_in_place(struct s3_file *file, struct err *err)
         sys.unlink(file->temp);
     free(file->temp);
     file->temp = NULL;
-    s3_file_drop(file);
     return ok;
 }
 
+/* On the helper thread: first the bytes, and, when they have their name, the name. */
 struct sync_job {
-    int fd, error;
+    int fd, error; /* -1: the name */
+    struct err err;
+    char path[];
 };
 
 static void sync_work(void *argument)
 {
     struct sync_job *job = argument;
-    job->error = sys.fsync(job->fd) < 0 ? errno : 0;
-}
-
-static void sync_finish(void *argument, void *owner)
-{
-    struct sync_job *job = argument;
-    struct s3_file *file = owner;
-    struct err err = {0};
-    file->sync = NULL;
-    errno = job->error;
-    if (job->error) {
-        write_failed(file, &err);
-        s3_file_drop(file);
-    } else {
-        put_in_place(file, &err);
-    }
-    file->landed(file, &err);
+    if (job->fd < 0)
+        file_sync_name(job->path, &job->err);
+    else
+        job->error = sys.fsync(job->fd) < 0 ? errno : 0;
 }
 
 static void sync_drop(void *argument)
 {
     struct sync_job *job = argument;
-    sys.close(job->fd);
+    if (job->fd >= 0)
+        sys.close(job->fd);
     free(job);
+}
+
+static bool start_sync(struct s3_file *, int fd, struct err *);
+
+static void sync_finish(void *argument, void *owner)
+{
+    const struct sync_job *job = argument;
+    struct s3_file *file = owner;
+    struct err err = job->err;
+    bool is_name = job->fd < 0;
+    file->sync = NULL;
+    errno = job->error;
+    if (job->error)
+        write_failed(file, &err);
+    else if (!is_name && put_in_place(file, &err) && start_sync(file, -1, &err))
+        return;
+    s3_file_drop(file);
+    file->landed(file, &err);
+}
+
+/* fd: a descriptor of the file, which this takes; -1: its name is to be synced. */
+static bool start_sync(struct s3_file *file, int fd, struct err *err)
+{
+    size_t length = strlen(file->path) + 1;
+    struct sync_job *job = calloc(1, sizeof *job + length);
+    if (!job) {
+        if (fd >= 0)
+            sys.close(fd);
+        return err_set(err, ERR_SYSTEM, "%s: no memory", file->path);
+    }
+    job->fd = fd;
+    memcpy(job->path, file->path, length);
+    file->sync = offload_start(file->loop, job, sync_work, sync_finish, sync_drop, file, err);
+    if (!file->sync)
+        sync_drop(job);
+    return file->sync != NULL;
 }
 
 bool s3_file_land(struct s3_file *file, struct loop *loop, int64_t changed_wall_ms, bool durable,
@@ -198,22 +228,13 @@ bool s3_file_land(struct s3_file *file, struct loop *loop, int64_t changed_wall_
         struct timespec time = {.tv_sec = changed_wall_ms / 1000, .tv_nsec = changed_wall_ms % 1000 * 1000000};
         futimens(file->fd, (struct timespec[2]){time, time}); /* some file systems can't: no reason to fail */
     }
-    if (!durable)
-        return put_in_place(file, err);
-    struct sync_job *job = malloc(sizeof *job);
-    if (!job)
-        return err_set(err, ERR_SYSTEM, "%s: no memory", file->path);
-    *job = (struct sync_job){.fd = sys.fcntl(file->fd, F_DUPFD_CLOEXEC, 3)};
+    if (!durable) {
+        bool ok = put_in_place(file, err);
+        s3_file_drop(file);
+        return ok;
+    }
+    file->loop = loop;
     file->landed = landed;
-    file->sync = NULL;
-    if (job->fd >= 0)
-        file->sync = offload_start(loop, job, sync_work, sync_finish, sync_drop, file, err);
-    else
-        err_errno(err, "sync %s", file->temp);
-    if (file->sync)
-        return true;
-    if (job->fd >= 0)
-        sys.close(job->fd);
-    free(job);
-    return false;
+    int fd = sys.fcntl(file->fd, F_DUPFD_CLOEXEC, 3);
+    return fd >= 0 ? start_sync(file, fd, err) : err_errno(err, "sync %s", file->temp);
 }

@@ -17,6 +17,7 @@ struct s3_file { /* zeroed: none */
     char *path, *temp;
     int fd;
     int64_t size;
+    struct loop *loop; /* while it is synced */
     struct offload *sync;
     void (*landed)(struct s3_file *, const struct err *); /* err->kind is ERR_NONE when it has */
 };
@@ -27,8 +28,8 @@ bool s3_file_reserve(struct s3_file *, int64_t size, struct err *);
 bool s3_file_write(struct s3_file *, int64_t offset, const char *data, size_t length, struct err *);
 /* What was written there; false also when it is not all of that length. */
 bool s3_file_read(const struct s3_file *, int64_t offset, char *data, size_t length, struct err *);
-/* In place of the old one: with the time of its last change when changed_wall_ms >= 0, and synced to the disk first, on a helper thread, when
- * `durable`: then, and only then, `landed` says how it went. Otherwise it is done, or has failed, on return. */
+/* In place of the old one: with the time of its last change when changed_wall_ms >= 0, and synced to the disk first, and its name behind that, on a
+ * helper thread, when `durable`: then, and only then, `landed` says how it went. Otherwise it is done, or has failed, on return. */
 bool s3_file_land(struct s3_file *, struct loop *, int64_t changed_wall_ms, bool durable,
                   void (*landed)(struct s3_file *, const struct err *), struct err *);
 void s3_file_drop(struct s3_file *); /* removes what has not landed; any number of times */

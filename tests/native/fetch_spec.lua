@@ -109,6 +109,13 @@ describe("fetching", function()
     assert.same({}, there())
   end)
 
+  it("brings a file whose name leaves no room for more", function()
+    server:put("/a", "hello")
+    local long = to(("n"):rep(255))
+    assert(fetch.all({ { from = server.base .. "/a", to = long } }, state()))
+    assert.equal("hello", file.read(long))
+  end)
+
   it("takes a jar only where one is wanted, and looks at the copy of an earlier start, too", function()
     server:put("/page.jar", "<html>sorry</html>")
     server:put("/whole.jar", "PK\3\4 and more")

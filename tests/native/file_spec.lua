@@ -20,6 +20,15 @@ describe("a file", function()
     end
   end)
 
+  it("is replaced whatever its name is", function()
+    local dir <close> = temporary()
+    local name = ("n"):rep(252) .. "\u{20ac}"
+    assert.is_true(file.replace(dir.path .. "/" .. name, "one"))
+    assert.is_true(file.replace(dir.path .. "/" .. name, "two", nil, true))
+    assert.same("two", file.read(dir.path .. "/" .. name))
+    assert.same({ "a", name }, file.list(dir.path))
+  end)
+
   it("stays as it was when it can't be replaced", function()
     local dir <close> = temporary()
     local ok, err = file.replace(dir.path .. "/none/x", "text")

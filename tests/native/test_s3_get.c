@@ -1,7 +1,9 @@
 /* Downloads against an S3 that misbehaves as it is told: to memory, files and descriptors, in one request and in parts, broken, damaged,
  * replaced and stopped in between. */
+#include "fault.h"
 #include "transferring.h"
 
+#include <errno.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -208,9 +210,38 @@ static void syncs_a_file_that_must_be_durable_on_another_thread(void **unused)
     get_spec.to = S3_TO_FILE;
     get_spec.path = scratch_path(folder, "file");
     get_spec.durable = true;
+    fault_clear();
     run_get();
     assert_got(100000);
     assert_file(get_spec.path, 100000);
+    assert_int_equal(fault_calls(FAULT_FSYNC), 2); /* its bytes, and then its name */
+    fault_set(FAULT_FSYNC, 2, 1, EIO);
+    run_get();
+    assert_get_failed(ERR_SYSTEM, "sync", folder, NULL);
+    assert_int_equal(unlink(get_spec.path), 0);
+    fault_set(FAULT_FSYNC, 1, 1, EIO);
+    run_get();
+    assert_get_failed(ERR_SYSTEM, "write", folder, NULL);
+    assert_int_equal(entries_in(folder), 0);
+    fault_clear();
+}
+
+static void has_room_for_a_temporary_name_whatever_the_name_is(void **unused)
+{
+    (void)unused;
+    char name[256];
+    place("bucket/key", 10240);
+    get_spec.to = S3_TO_FILE;
+    for (size_t length = 240; length <= 255; length += 5) {
+        memset(name, 'n', length);
+        memcpy(name + length - 3, "\xe2\x82\xac", 3);
+        name[length] = 0;
+        get_spec.path = scratch_path(folder, name);
+        run_get();
+        assert_got(10240);
+        assert_file(get_spec.path, 10240);
+    }
+    assert_int_equal(entries_in(folder), 4);
 }
 
 /* Containers that share a directory have the same few pids. */
@@ -784,6 +815,7 @@ int main(void)
         TRANSFER(asks_for_a_version),
         TRANSFER(replaces_a_file_when_the_new_one_is_whole),
         TRANSFER(syncs_a_file_that_must_be_durable_on_another_thread),
+        TRANSFER(has_room_for_a_temporary_name_whatever_the_name_is),
         TRANSFER(leaves_alone_what_another_process_of_the_same_pid_writes),
         TRANSFER(leaves_nothing_when_stopped),
         TRANSFER(follows_a_link_and_refuses_a_directory),
