@@ -1,6 +1,7 @@
 --- same(one, other): equal by content, tables included. Of plain data: a table that holds itself is not.
 local function same(one, other)
-  if type(one) ~= "table" or type(other) ~= "table" then return one == other end
+  if one == other then return true end
+  if type(one) ~= "table" or type(other) ~= "table" then return false end
   for key, value in pairs(one) do
     if not same(value, other[key]) then return false end
   end

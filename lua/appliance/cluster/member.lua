@@ -1,0 +1,132 @@
+--- Membership: ROOT/nodes/<node> and ROOT/beats/<node>, ephemerals of our session.
+-- Whoever sees nodes/<node> absent knows: that session is over, so its lease is over, so its master and its thrift server are dead.
+-- Hence a name has one owner. A second node of the same name is told so and gets no lease; what an earlier run of ours left
+-- is the same thing to the eye, and is waited out: a session ends at most its timeout after its owner.
+local tree = require "appliance.cluster.tree"
+
+local member = {}
+
+--- What of it changes, so that its text is made only then.
+local function key(self)
+  return (self.master and self.master.state or "DOWN") .. (self.leaving and " leaving" or "") .. (self.holding and " holding" or "")
+    .. (self.sql_ready and " ready" or "")
+end
+
+--- What we say of ourselves.
+function member.data(self)
+  local node, master = self.node, self.master
+  return tree.encode {
+    node = node.name, guid = node.guid, host = node.host, roles = node.roles, version = node.version,
+    timeout = self.session and self.session.timeout,
+    master = node.roles.master and { url = node.url, ui = node.ui, state = master and master.state or "DOWN" } or nil,
+    worker = node.worker, leaving = self.leaving or nil,
+    sql = node.roles.sql and { host = node.sql and node.sql.host, port = node.sql and node.sql.port,
+      holding = self.holding ~= nil, ready = self.holding ~= nil and self.sql_ready == true } or nil,
+  }
+end
+
+local function ensure_tree(self)
+  local path = self.path
+  for _, each in ipairs { path.nodes, path.beats, path.masters, path.candidates } do
+    local ok, err = self.zk:ensure(each)
+    if not ok then return nil, err end
+  end
+  return true
+end
+
+--- Somebody else has our name: a leftover of ours, or a second node?
+local function taken(self, session, stat, data)
+  local now = self.task.now()
+  if not session.other or session.other.owner ~= stat.owner then
+    session.other = { owner = stat.owner, since = now }
+  end
+  local waits = 1.5 * math.max(session.timeout, tonumber(data.timeout) or 0) + 1
+  if now - session.other.since < waits then return end
+  self:say("name", "node %s: another node of this name is in the cluster (host %s, run %s), so this one starts no daemon; "
+    .. "each needs a NODE_NAME of its own, or the other has to be stopped", self.me, tostring(data.host), tostring(data.guid):sub(1, 8))
+end
+
+local function own_beat(self)
+  local made, err = self.zk:create(self.path.beat, "", { ephemeral = true })
+  return made or err and err.code == "NODEEXISTS"          -- somebody's leftover: it goes with its session, and beats say so
+end
+
+local function joined(self, session, number)
+  if self.session ~= session then return end
+  session.said, session.number, session.other = nil, number, nil
+  session.joined, session.recorded = true, not self.node.roles.master
+  self:say("name", nil)
+  self:say("wiped", nil)
+  self.beat_now:put(true)
+  self:changed()
+end
+
+function member.step(self)
+  local session = self.session
+  if not session or not self.connected or session.joined or self.gone then return end
+  local ok = ensure_tree(self)
+  if not ok or self.session ~= session then return self.limit.retry end
+  local text = member.data(self)
+  local path, err = self.zk:create(self.path.node, text, { ephemeral = true })
+  if self.session ~= session then return self.limit.retry end
+  if path then
+    if own_beat(self) then joined(self, session, 0) end
+    return self.limit.retry
+  end
+  if err.code ~= "NODEEXISTS" then return self.limit.retry end
+  local data, stat = self.zk:get(self.path.node)
+  if not data or self.session ~= session then return self.limit.retry end
+  if stat.owner ~= session.id then
+    taken(self, session, stat, tree.decode(data))
+  elseif own_beat(self) then                               -- made by a request whose answer was lost
+    joined(self, session, stat.version)
+  end
+  return self.limit.retry
+end
+
+--- Our own node as the watch sees it. Gone or another's: from now on nobody knows that we live, so nothing of us may.
+function member.seen(self, stat)
+  local session = self.session
+  if not session or not session.joined then return end
+  if stat and stat.owner == session.id then return end
+  member.lost(self)
+end
+
+function member.lost(self)
+  local session = self.session
+  if not session then return end
+  session.joined, session.recorded = false, false
+  self:drop_leases()
+  self:changed()
+end
+
+--- Keeps what we say of ourselves true.
+function member.publish(self)
+  local session = self.session
+  if not session or not session.joined or not self.connected or self.gone then return end
+  local said = key(self)
+  if said == session.said then return end
+  local text = member.data(self)
+  local stat, err = self.zk:set(self.path.node, text, session.number)
+  if self.session ~= session then return end
+  if stat then
+    session.said, session.number = said, stat.version
+    return key(self) ~= said and 0 or nil                  -- it may have changed while we wrote
+  end
+  if err.code == "BADVERSION" then                         -- a write of ours whose answer was lost; or another's node by now
+    local now_there, there = self.zk:get(self.path.node)
+    if now_there and self.session == session then
+      member.seen(self, there)
+      session.said, session.number = nil, there.version
+    end
+  end
+  return self.limit.retry
+end
+
+--- Out of the cluster, in order: from here on nobody waits for us.
+function member.leave(self)
+  self.zk:delete(self.path.beat)
+  self.zk:delete(self.path.node)
+end
+
+return member

@@ -1,0 +1,146 @@
+--- What a dead node leaves behind: its master's latch, which blocks the election until that master's own session ends (40 s), and
+-- Spark's records of its worker and of drivers there, for which a new leader waits (recoveryTimeout).
+-- "Dead" is proved in the multi that acts: it creates and deletes the path of the node's ephemeral, so at that moment there
+-- is none; a node without one has no session, so its lease is over, so its master was killed (beats.lua; the deadline thread). And
+-- it checks the version of the record that says which sessions are meant: a node that came back has written another.
+-- The records of a node go first, for the election follows the latch at once; and only when that latch is the first one: under a
+-- living leader nobody else may touch Spark's records.
+local peers = require "appliance.cluster.peers"
+local tree = require "appliance.cluster.tree"
+
+local undertaker = {}
+
+local RECENT = 120                                         -- a leader declares a silent worker dead after 60-120 s by itself
+
+--- At this moment the node has no ephemeral.
+function undertaker.proof(self, name)
+  local path = self.path.nodes .. "/" .. name
+  return { { "create", path, "", { ephemeral = true } }, { "delete", path, -1 } }
+end
+
+local function with(operations, more)
+  for _, operation in ipairs(more) do operations[#operations + 1] = operation end
+  return operations
+end
+
+-- ---------------------------------------------------------------- Spark's records
+
+--- Where a node's workers may be found in Spark's records. Several nodes on one host (a developer's machine) tell by the port;
+--- nil then if the node has not said its own.
+local function address_of(self, peer)
+  local host = peer.data.host or peer.record and peer.record.data.host
+  local worker = type(peer.data.worker) == "table" and peer.data.worker or {}
+  for _, name in ipairs(tree.keys(self.peers)) do
+    local other = self.peers[name]
+    if other ~= peer and other.standing and other.data.host == host then
+      return worker.port and host, worker.port and { [worker.port] = true }, true
+    end
+  end
+  return host
+end
+
+--- Removes them, under the operations that prove our right to. -> true, or nil: to be tried again
+local function clear_records(self, dir, peer, proof)
+  local host, ports, shared = address_of(self, peer)
+  if not host then return true end
+  local status = dir .. "/master_status"
+  local names, err = self.zk:children(status)
+  if not names then return err.code == "NONODE" end
+  for _, name in ipairs(names) do
+    local doomed = tree.worker_is_of(name, host, ports)
+    if not doomed and not shared and name:find("^app_") then
+      local data = self.zk:get(status .. "/" .. name)
+      doomed = data and tree.driver_host(data) == host
+    end
+    if doomed then
+      local done, why = self.zk:multi(with({ { "delete", status .. "/" .. name, -1 } }, proof))
+      if not done and not (why.index == 1 and why.code == "NONODE") then return nil end
+      self.log.info(("%s: Spark's record %s is removed, so that no new leader waits for it"):format(peer.name, name))
+    end
+  end
+  return true
+end
+
+--- On leaving: our worker is stopped and our master has ended, so what a new leader would wait for goes before our latch does.
+function undertaker.clear_own(self)
+  local first, me = self.latches[1], self.peers[self.me]
+  if not me or not first or not self.dead[first.owner] then return end
+  clear_records(self, self.dir, me, {})
+end
+
+-- ---------------------------------------------------------------- the dead
+
+local function latches_of(self, peer)
+  local sessions, found = {}, {}
+  for _, session in ipairs(peer.record.data.sessions or {}) do sessions[session] = true end
+  for _, latch in ipairs(self.latches) do
+    if sessions[latch.owner] then found[#found + 1] = latch end
+  end
+  return found
+end
+
+--- One we never saw standing (it died before we came) must have been absent for longer than any lease lasts, in our own sight.
+local function absent_long_enough(self, peer)
+  if peer.seen then return 0 end
+  local timeout = self.session.timeout
+  return math.max(0, 2.5 * timeout - (self.task.now() - math.max(peer.since, peer.record_since or 0, self.session.began)))
+end
+
+--- Everybody sees a death; to try one after the other saves ZooKeeper's time, not more. Masters first.
+local function turn(self)
+  local rank = 0
+  for _, role in ipairs { "master", "worker" } do
+    for _, peer in ipairs(peers.with_role(self, role)) do
+      if peer.name == self.me then return math.min(rank, 10) * 0.25 end
+      rank = rank + 1
+    end
+  end
+  return 2.5
+end
+
+--- -> true when done with, or nil
+local function bury(self, peer, latches)
+  local proof, record = undertaker.proof(self, peer.name), peer.record
+  if latches[1] == self.latches[1] then
+    if not clear_records(self, self.dir, peer, proof) then return nil end
+    for _, name in ipairs(tree.keys(self.peers)) do        -- a new leader would wait for other dead workers just so
+      local other = self.peers[name]
+      if other ~= peer and not other.standing and other.seen and self.task.now() - other.since < RECENT then
+        clear_records(self, self.dir, other, undertaker.proof(self, name))
+      end
+    end
+  end
+  for _, latch in ipairs(latches) do
+    local done, err = self.zk:multi(with({ { "check", self.path.masters .. "/" .. peer.name, record.number } },
+      with(undertaker.proof(self, peer.name), { { "delete", self.path.latches .. "/" .. latch.name, latch.version } })))
+    if done then
+      self.log.info(("%s is gone: the latch of its master (session %s) is removed"):format(peer.name, latch.owner))
+    elseif not (err.index == 4 and err.code == "NONODE") then
+      return nil
+    end
+  end
+  return true
+end
+
+function undertaker.step(self)
+  if not self.session or not self.session.joined or not self.connected or self.gone then return end
+  local again
+  local function later(seconds) again = math.min(again or seconds, seconds) end
+  for _, name in ipairs(tree.keys(self.peers)) do
+    local peer = self.peers[name]
+    if name ~= self.me and not peer.standing and peer.record and peer.record.data.dir == self.dir then
+      local latches = latches_of(self, peer)
+      if latches[1] then
+        local wait = math.max(absent_long_enough(self, peer), peer.since + turn(self) - self.task.now())
+        if wait > 0 then
+          later(wait)
+        elseif not bury(self, peer, latches) then
+          later(self.limit.retry)
+        end
+      end
+    end
+  end
+  return again
+end
+
+return undertaker
