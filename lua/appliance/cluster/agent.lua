@@ -17,7 +17,7 @@
 --   kill(service); stop(service): orderly, waits; start(service): wanted again (it then waits for its lease)
 --   probe(ui) -> { status = "ALIVE" ... } | nil, err; waits
 --   events: a queue of { kind =, service =, pid =, id = (session), state =, unasked = }, where kind is
---     "started", "ended", "ready", "unready", "session" or "state"
+--     "started", "ended", "ready", "unready", "session" or "state"; "leave" (everything is about to be stopped) and "left" (it has)
 --     session and state come in the order of its log; ended is the last of a pid: nobody of it is left
 -- Invariants: a lease is given only as the answer to a write of this session that proved membership (beats.lua), and is taken back
 -- by nobody but this agent and its own deadline. Who ends the agent or closes its client gives up both leases first: `close` does.
@@ -47,6 +47,7 @@ agent.LIMITS = {
   forget = 90,         -- a dead master's session can't make another latch: Spark's sessions end after 40
   failures = 3,        -- failed thrift servers until another node tries
   healthy = 600,       -- a failure is forgotten after so long
+  leave = 1,           -- how long the end of the program waits for ZooKeeper
   penalty = 120,       -- then this node is no candidate for so long
 }
 
@@ -171,8 +172,33 @@ local function session_changed(self, state)
   self:changed()
 end
 
---- Runs for ever (or until leave() is done). What it started ends with it, both leases first.
+-- The node leaves in order (the end of the program). What runs is stopped by others, in order: thrift server, worker, master. Nothing is
+-- taken any more; the thrift server is released and the master's latch removed as soon as each has ended; when all have, our
+-- ephemerals go, so that nobody has to wait for a session to end.
+local leaving = {}
+
+function leaving.leave(self)
+  self.leaving = true
+end
+
+function leaving.left(self)
+  self.leaving = true
+  self:spawn("leaving", function()
+    if self.session then
+      sql.leave(self)
+      masters.leave(self)
+      self.gone = true
+      self:drop_leases()
+      member.leave(self)
+    end
+    self.done:put(true)
+  end)
+end
+
+--- agent.run { as new takes } or made:run(). Runs for ever, or until the node has left: true. What it started ends with it, both
+--- leases first; ending the task that called ends the agent.
 function agent:run()
+  if getmetatable(self) ~= agent then self = agent.new(self) end
   local _ <close> = setmetatable({}, { __close = function() self:close() end })
   self:drop_leases()                                     -- an agent before us may have left some
   self:spawn("session", function()
@@ -182,6 +208,7 @@ function agent:run()
     while true do
       local event = self.world.events:get()
       if not event then return end
+      if leaving[event.kind] then leaving[event.kind](self) end
       masters.event(self, event)
       sql.event(self, event)
       self:changed()
@@ -199,7 +226,7 @@ function agent:run()
   follow(self, "undertaker", undertaker.step)
   if self.node.roles.sql then follow(self, "sql", sql.step) end
   follow(self, "view", view.step)
-  self.done:get()
+  return self.done:get()
 end
 
 --- Gives up both leases and ends every task. Never waits. The client is its owner's: to be closed after this.
@@ -212,25 +239,5 @@ function agent:close()
     if running then running:cancel() end
   end
 end
-
---- The node leaves in order: the thrift server goes and is released, then worker and master, then the master's latch, then our
---- ephemerals, so that nobody has to wait for a session to end. Waits for all of that; the caller bounds it.
-function agent:leave()
-  self.leaving = true
-  self:changed()
-  sql.leave(self)
-  if self.node.roles.worker then self.world.stop("worker") end
-  if self.node.roles.master then
-    self.world.stop("master")
-    masters.leave(self)
-  end
-  self.gone = true
-  self:drop_leases()
-  member.leave(self)
-  self.done:close()
-end
-
---- agent.run { ... }: makes one and runs it.
-function agent.start(options) return agent.new(options):run() end
 
 return agent

@@ -196,14 +196,11 @@ function masters.step(self)
   return again
 end
 
---- After the master was stopped: its latch goes now. Waits for `ended` and for ZooKeeper.
+--- The node has left, and its master has ended: its latch goes now, if it has not.
 function masters.leave(self)
-  while self.master do
-    self.task.sleep(0.02)
-  end
-  if not self.session then return end
-  local latches = peers.latches_now(self)
-  if latches then self.latches = latches end
+  local latches = self.session and peers.latches_now(self)
+  if not latches then return end
+  self.latches = latches
   masters.bury(self)
 end
 

@@ -20,9 +20,9 @@ function sql.event(self, event)
   if event.kind == "ready" or event.kind == "unready" then
     self.sql_ready = event.kind == "ready"
   elseif event.kind == "started" then
-    self.sql_ready = false
+    self.sql_ready, self.sql_runs = false, true
   elseif event.kind == "ended" then
-    self.sql_ready = false
+    self.sql_ready, self.sql_runs = false, false
     if event.unasked and self.holding and self.holding.live then
       local now, recent = self.task.now(), {}
       for _, at in ipairs(self.failures) do
@@ -203,9 +203,9 @@ local function release(self, session)
   if holding then
     holding.released, holding.stopping = true, true        -- no beat renews it from here on
     self.epoch = self.epoch + 1
-    self.world.stop("thriftserver")
+    if not self.leaving then self.world.stop("thriftserver") end
     self.world.lease("sql", 0)
-    self.world.start("thriftserver")                       -- wanted again: it waits for its lease
+    if not self.leaving then self.world.start("thriftserver") end        -- wanted again: it waits for its lease
     holding.stopping = false
     if self.session ~= session or self.holding ~= holding then return true end
     local text = tree.encode { node = self.me, session = tree.session(session.id), candidate = session.candidate, timeout = session.timeout,
@@ -228,7 +228,8 @@ function sql.step(self)
   local holding, now = self.holding, self.task.now()
   if holding and holding.released then return release(self, session) and 0 or self.limit.retry end
   if not is_eligible(self) then
-    if holding then return end                             -- what ends that ends the lease; leave() releases
+    if holding and self.leaving and not self.sql_runs then return release(self, session) and 0 or self.limit.retry end
+    if holding then return end                             -- what ends that ends the lease
     withdraw(self, session)
     return self.penalty_until and math.max(0.1, self.penalty_until - now)
   end
@@ -280,11 +281,12 @@ function sql.step(self)
   return first(self, session, others)
 end
 
---- The node leaves: the thrift server is stopped and released. Waits for that.
+--- The node has left: what is not yet released is, within a moment.
 function sql.leave(self)
-  while self.session and self.session.joined and self.node.roles.sql do
+  local until_when = self.task.now() + self.limit.leave
+  while self.session and self.session.joined and self.node.roles.sql and self.task.now() < until_when do
     if release(self, self.session) then return end
-    self.task.sleep(self.limit.retry)
+    self.task.sleep(0.05)
   end
 end
 

@@ -308,9 +308,13 @@ end
 --- SIGTERM: an ordered leave, and the end of the program.
 function node:leave()
   note(self, "leaves")
-  local own, run = self.agent, self.run
+  local run = self.run
   self.host.task.start("leave", function()
-    own:leave()
+    self.events:put { kind = "leave" }
+    for _, name in ipairs { "thriftserver", "master" } do stop_service(self, name) end
+    self.host.task.sleep(0.005)
+    self.events:put { kind = "left" }
+    self.running:join(1.5)
     if self.run == run then
       self.zk:close()
       self:crash()
