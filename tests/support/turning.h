@@ -13,7 +13,7 @@
 /* cmocka.h wants the four above before it */
 #include <cmocka.h>
 
-enum { TURNING_LIMIT_S = 20, PATIENCE_MS = 10 };
+enum { TURNING_LIMIT_S = 60, PATIENCE_MS = 10 };
 
 #define TURN_UNTIL(loop, condition)                                           \
     do {                                                                      \
