@@ -1,5 +1,5 @@
 /* The control socket with real sockets: who may have it, what a client may do, and that everybody's leaving is noticed. */
-#include "appliance/clock.h"
+#include "answering.h"
 #include "appliance/control.h"
 #include "appliance/http_client.h"
 #include "appliance/http_unix.h"
@@ -7,17 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static struct loop *loop;
 static struct control *control;
@@ -91,21 +86,6 @@ static int teardown(void **state)
     return system(command);
 }
 
-static void turn(int64_t ms)
-{
-    assert_true(loop_turn(loop, ms ? clock_ns() + ms * NS_PER_MS : 0, NULL));
-}
-
-#define TURN_UNTIL(condition)                             \
-    do {                                                  \
-        int64_t limit = clock_ns() + 10 * NS_PER_S;       \
-        while (!(condition)) {                            \
-            if (clock_ns() > limit)                       \
-                fail_msg("did not come: %s", #condition); \
-            turn(1000);                                   \
-        }                                                 \
-    } while (0)
-
 static int client(const char *text)
 {
     int fd = http_connect_unix(path, NULL);
@@ -115,38 +95,18 @@ static int client(const char *text)
     return fd;
 }
 
-/* Turns the loop until the answer holds `end` or the connection ends; returns what came. */
-static const char *answer_of(int fd, const char *end)
-{
-    static char text[256 * 1024];
-    size_t length = 0;
-    int64_t limit = clock_ns() + 10 * NS_PER_S;
-    for (;;) {
-        ssize_t count = read(fd, text + length, sizeof text - 1 - length);
-        if (count > 0)
-            length += (size_t)count;
-        text[length] = 0;
-        if (count == 0 || (end && strstr(text, end)))
-            return text;
-        if (clock_ns() > limit)
-            fail_msg("no answer in time, but: %s", text);
-        turn(10);
-    }
-}
-
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
-
 static void answers_and_keeps_the_connection(void **state)
 {
     (void)state;
     int fd = client(GET("/a"));
-    assert_string_equal(answer_of(fd, "/a"), "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\r\n/a");
+    assert_string_equal(answer_of(loop, fd, "/a"),
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\r\n/a");
     assert_int_equal(send(fd, GET("/b") GET("/c"), 2 * strlen(GET("/b")), 0), 2 * strlen(GET("/b"))); /* pipelined */
-    const char *both = answer_of(fd, "/c");
+    const char *both = answer_of(loop, fd, "/c");
     assert_non_null(strstr(both, "/b"));
     assert_int_equal(control_client_count(control), 1);
     close(fd);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
     assert_int_equal(seen.left, 0);
 }
 
@@ -158,10 +118,10 @@ static void takes_a_request_byte_by_byte(void **state)
     for (const char *at = text; *at; at++) {
         assert_int_equal(seen.arrived, 0);
         assert_int_equal(send(fd, at, 1, 0), 1);
-        turn(1000);
-        turn(0);
+        turn_for(loop, 1000);
+        turn_for(loop, 0);
     }
-    assert_non_null(strstr(answer_of(fd, "/slow"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "/slow"), "200 OK"));
     close(fd);
 }
 
@@ -169,7 +129,7 @@ static void answers_HEAD_without_a_body(void **state)
 {
     (void)state;
     int fd = client("HEAD /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    const char *text = answer_of(fd, NULL);
+    const char *text = answer_of(loop, fd, NULL);
     assert_non_null(strstr(text, "Content-Length: 5\r\n"));
     assert_string_equal(text + strlen(text) - 4, "\r\n\r\n");
     close(fd);
@@ -180,9 +140,9 @@ static void answers_a_client_that_ended_its_side(void **state)
     (void)state;
     int fd = client(GET("/half"));
     shutdown(fd, SHUT_WR);
-    assert_non_null(strstr(answer_of(fd, NULL), "/half"));
+    assert_non_null(strstr(answer_of(loop, fd, NULL), "/half"));
     close(fd);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void refuses_in_a_sentence_and_closes(void **state)
@@ -196,7 +156,7 @@ static void refuses_in_a_sentence_and_closes(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int fd = client(cases[i][0]);
-        const char *text = answer_of(fd, NULL);
+        const char *text = answer_of(loop, fd, NULL);
         assert_memory_equal(text, cases[i][1], strlen(cases[i][1]));
         assert_non_null(strstr(text, "Connection: close\r\n"));
         assert_true(strlen(strstr(text, "\r\n\r\n")) > 20);
@@ -210,15 +170,15 @@ static void refuses_in_a_sentence_and_closes(void **state)
     for (int i = 0; i < 100; i++) {
         if (send(fd, junk, sizeof junk, MSG_NOSIGNAL) < 0)
             assert_int_equal(errno, EAGAIN);
-        turn(1);
+        turn_for(loop, 1);
     }
-    assert_memory_equal(answer_of(fd, NULL), "HTTP/1.1 413 ", 13);
+    assert_memory_equal(answer_of(loop, fd, NULL), "HTTP/1.1 413 ", 13);
     close(fd);
 
     static char long_head[HTTP_HEAD_LIMIT + 100];
     memset(long_head, 'a', sizeof long_head - 1);
     fd = client(long_head);
-    assert_memory_equal(answer_of(fd, NULL), "HTTP/1.1 431 ", 13);
+    assert_memory_equal(answer_of(loop, fd, NULL), "HTTP/1.1 431 ", 13);
     close(fd);
 }
 
@@ -226,9 +186,9 @@ static void says_continue(void **state)
 {
     (void)state;
     int fd = client("POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
-    assert_string_equal(answer_of(fd, "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_string_equal(answer_of(loop, fd, "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
     assert_int_equal(send(fd, "hi", 2, 0), 2);
-    assert_non_null(strstr(answer_of(fd, "/big"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "/big"), "200 OK"));
     close(fd);
 }
 
@@ -237,12 +197,12 @@ static void notices_a_quiet_follower_that_leaves(void **state)
     (void)state;
     seen.answering = 2;
     int fd = client(GET("/logs"));
-    TURN_UNTIL(seen.last);
+    TURN_UNTIL(loop, seen.last);
     assert_true(control_stream_send(seen.last, bytes_of("line\n")));
-    const char *text = answer_of(fd, "line\n");
+    const char *text = answer_of(loop, fd, "line\n");
     assert_non_null(strstr(text, "Transfer-Encoding: chunked\r\n\r\n5\r\nline\n"));
     close(fd);
-    TURN_UNTIL(seen.left == 1);
+    TURN_UNTIL(loop, seen.left == 1);
     assert_int_equal(control_client_count(control), 0);
 }
 
@@ -251,9 +211,9 @@ static void notices_who_leaves_before_the_answer(void **state)
     (void)state;
     seen.answering = 0;
     int fd = client(GET("/wait"));
-    TURN_UNTIL(seen.last);
+    TURN_UNTIL(loop, seen.last);
     close(fd);
-    TURN_UNTIL(seen.left == 1);
+    TURN_UNTIL(loop, seen.left == 1);
     assert_int_equal(control_client_count(control), 0);
 }
 
@@ -262,13 +222,13 @@ static void bounds_what_waits_for_a_slow_reader(void **state)
     (void)state;
     seen.answering = 2;
     int fd = client(GET("/logs"));
-    TURN_UNTIL(seen.last);
+    TURN_UNTIL(loop, seen.last);
     static char piece[CONTROL_PIECE];
     memset(piece, 'x', sizeof piece);
     size_t given = 0;
     while (control_stream_send(seen.last, (struct bytes){piece, sizeof piece}))
         assert_true((given += sizeof piece) < 2 * 1024 * 1024); /* the socket's own buffer and ours */
-    turn(50);
+    turn_for(loop, 50);
     assert_int_equal(seen.room, 0);
 
     /* It reads again: room comes, everything arrives. */
@@ -279,16 +239,16 @@ static void bounds_what_waits_for_a_slow_reader(void **state)
         ssize_t count = read(fd, text, sizeof text);
         for (ssize_t i = 0; i < count; i++)
             got += text[i] == 'x';
-        turn(1);
+        turn_for(loop, 1);
     }
     assert_int_equal(got, given + 1); /* and the one of "text/plain" */
     assert_int_equal(seen.room, 1);
     control_stream_end(seen.last);
-    assert_non_null(strstr(answer_of(fd, "0\r\n\r\n"), "0\r\n\r\n"));
+    assert_non_null(strstr(answer_of(loop, fd, "0\r\n\r\n"), "0\r\n\r\n"));
     /* The connection is good for another request. */
     seen.answering = 1;
     assert_true(send(fd, GET("/next"), strlen(GET("/next")), 0) > 0);
-    assert_non_null(strstr(answer_of(fd, "/next"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "/next"), "200 OK"));
     close(fd);
 }
 
@@ -297,13 +257,13 @@ static void breaks_off_instead_of_lying(void **state)
     (void)state;
     seen.answering = 2;
     int fd = client(GET("/logs"));
-    TURN_UNTIL(seen.last);
+    TURN_UNTIL(loop, seen.last);
     control_stream_send(seen.last, bytes_of("half"));
     control_hang_up(seen.last);
-    const char *text = answer_of(fd, NULL);
+    const char *text = answer_of(loop, fd, NULL);
     assert_null(strstr(text, "0\r\n\r\n"));
     close(fd);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
     assert_int_equal(seen.left, 0);
 }
 
@@ -313,7 +273,7 @@ static void closes_the_longest_idle_when_full(void **state)
     int fds[CONTROL_CLIENTS + 1];
     for (int i = 0; i <= CONTROL_CLIENTS; i++) {
         fds[i] = client(GET("/a"));
-        assert_non_null(strstr(answer_of(fds[i], "/a"), "200 OK"));
+        assert_non_null(strstr(answer_of(loop, fds[i], "/a"), "200 OK"));
     }
     assert_int_equal(control_client_count(control), CONTROL_CLIENTS);
     char byte;
@@ -321,7 +281,7 @@ static void closes_the_longest_idle_when_full(void **state)
     assert_int_equal(read(fds[1], &byte, 1), -1);
     for (int i = 0; i <= CONTROL_CLIENTS; i++)
         close(fds[i]);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void keeps_room_beside_followers(void **state)
@@ -332,7 +292,7 @@ static void keeps_room_beside_followers(void **state)
     for (int i = 0; i <= CONTROL_STREAMS; i++) {
         fds[i] = client(GET("/logs"));
         int before = seen.arrived;
-        TURN_UNTIL(seen.arrived > before);
+        TURN_UNTIL(loop, seen.arrived > before);
         bool has_room = control_stream_start(seen.last, 200, NULL);
         assert_int_equal(has_room, i < CONTROL_STREAMS);
     }
@@ -340,7 +300,7 @@ static void keeps_room_beside_followers(void **state)
     control_answer(seen.last, &busy);
     seen.answering = 1;
     int fd = client(GET("/health"));
-    assert_non_null(strstr(answer_of(fd, "/health"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "/health"), "200 OK"));
     close(fd);
     control_free(control); /* with all of them open; `left` comes for each */
     assert_int_equal(seen.left, CONTROL_STREAMS);
@@ -363,19 +323,19 @@ static void ends_a_request_that_never_comes(void **state)
     sys.clock_ns = shifted_clock;
     shift_ns = 0;
     int slow = client("GET / HT"), silent = client(NULL);
-    TURN_UNTIL(control_client_count(control) == 2);
-    turn(20);
+    TURN_UNTIL(loop, control_client_count(control) == 2);
+    turn_for(loop, 20);
     shift_ns = (CONTROL_REQUEST_MS + 100) * NS_PER_MS;
-    assert_memory_equal(answer_of(slow, NULL), "HTTP/1.1 408 ", 13);
-    assert_string_equal(answer_of(silent, NULL), "");
+    assert_memory_equal(answer_of(loop, slow, NULL), "HTTP/1.1 408 ", 13);
+    assert_string_equal(answer_of(loop, silent, NULL), "");
     close(slow);
     close(silent);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 
     int idle = client(GET("/a"));
-    answer_of(idle, "/a");
+    answer_of(loop, idle, "/a");
     shift_ns += (CONTROL_IDLE_MS + 100) * NS_PER_MS;
-    assert_string_equal(answer_of(idle, NULL), "");
+    assert_string_equal(answer_of(loop, idle, NULL), "");
     close(idle);
     sys.clock_ns = real_clock;
 }
@@ -390,11 +350,11 @@ static void survives_without_descriptors(void **state)
     tight.rlim_cur = (rlim_t)fd + 1; /* descriptors are given lowest first, so none is left */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
     for (int i = 0; i < 5; i++)
-        turn(50);
+        turn_for(loop, 50);
     assert_int_equal(control_client_count(control), 0);
     setrlimit(RLIMIT_NOFILE, &old);
     assert_int_equal(send(fd, GET("/a"), strlen(GET("/a")), 0), strlen(GET("/a")));
-    assert_non_null(strstr(answer_of(fd, "/a"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "/a"), "200 OK"));
     close(fd);
 }
 
@@ -425,7 +385,7 @@ static void refuses_a_second_program(void **state)
     assert_string_equal(err.text, expected);
     /* It did not hurt the first one. */
     int fd = client(GET("/still"));
-    assert_non_null(strstr(answer_of(fd, "/still"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "/still"), "200 OK"));
     close(fd);
 }
 
@@ -503,7 +463,7 @@ static void the_client_reads_an_answer(void **state)
     struct http_exchange x;
     struct err err;
     assert_true(http_exchange_start(&x, loop, &call, on_moved, &err));
-    TURN_UNTIL(x.ended || x.failed);
+    TURN_UNTIL(loop, x.ended || x.failed);
     assert_true(x.ended);
     assert_int_equal(x.response.status, 200);
     assert_memory_equal(x.body.data, "/hello", 6);
@@ -511,7 +471,7 @@ static void the_client_reads_an_answer(void **state)
 
     call.ceiling = 3;
     assert_true(http_exchange_start(&x, loop, &call, on_moved, &err));
-    TURN_UNTIL(x.ended || x.failed);
+    TURN_UNTIL(loop, x.ended || x.failed);
     assert_true(x.failed);
     http_exchange_stop(&x);
     http_exchange_stop(&x);
@@ -524,7 +484,7 @@ static void the_client_holds_up_a_fast_stream(void **state)
     struct http_call call = {.unix_path = path, .method = "GET", .path = "/logs", .timeout_ms = 10000, .ceiling = 1000, .hold = true};
     struct http_exchange x;
     assert_true(http_exchange_start(&x, loop, &call, on_moved, NULL));
-    TURN_UNTIL(x.head_done && seen.last);
+    TURN_UNTIL(loop, x.head_done && seen.last);
     char piece[700];
     size_t sent = 0, got = 0;
     for (unsigned round = 0; round < 3000; round++) {
@@ -532,7 +492,7 @@ static void the_client_holds_up_a_fast_stream(void **state)
             piece[i] = (char)('a' + (sent + i) % 26);
         if (control_stream_send(seen.last, (struct bytes){piece, sizeof piece}))
             sent += sizeof piece;
-        turn(0);
+        turn_for(loop, 0);
         assert_true(x.body.length <= 1000 && !x.failed);
         if (round % 3 == 0 && x.body.length) {
             size_t take = 1 + round % x.body.length;
@@ -549,7 +509,7 @@ static void the_client_holds_up_a_fast_stream(void **state)
         got += x.body.length;
         http_exchange_consume(&x, x.body.length);
         assert_false(x.failed);
-        turn(x.ended ? 0 : 1);
+        turn_for(loop, x.ended ? 0 : 1);
     }
     assert_int_equal(got, sent);
     http_exchange_stop(&x);
@@ -562,10 +522,10 @@ static void the_client_tells_half_an_answer(void **state)
     struct http_call call = {.unix_path = path, .method = "GET", .path = "/logs", .timeout_ms = 10000, .ceiling = 1000};
     struct http_exchange x;
     assert_true(http_exchange_start(&x, loop, &call, on_moved, NULL));
-    TURN_UNTIL(seen.last);
+    TURN_UNTIL(loop, seen.last);
     control_stream_send(seen.last, bytes_of("half"));
     control_hang_up(seen.last);
-    TURN_UNTIL(x.failed);
+    TURN_UNTIL(loop, x.failed);
     assert_int_equal(x.err.kind, ERR_PROTOCOL);
     http_exchange_stop(&x);
 }
@@ -577,10 +537,10 @@ static void the_client_gives_up_in_time(void **state)
     struct http_call call = {.unix_path = path, .method = "GET", .path = "/", .timeout_ms = 30, .ceiling = 1000};
     struct http_exchange x;
     assert_true(http_exchange_start(&x, loop, &call, on_moved, NULL));
-    TURN_UNTIL(x.failed);
+    TURN_UNTIL(loop, x.failed);
     assert_int_equal(x.err.kind, ERR_TIMEOUT);
     http_exchange_stop(&x);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void the_client_checks_what_it_is_given(void **state)
@@ -599,7 +559,7 @@ static void the_client_checks_what_it_is_given(void **state)
     assert_false(http_exchange_start(&x, loop, &call, on_moved, &err));
     call.port = 1; /* tcpmux: nobody listens */
     if (http_exchange_start(&x, loop, &call, on_moved, &err)) {
-        TURN_UNTIL(x.failed);
+        TURN_UNTIL(loop, x.failed);
         err = x.err;
     }
     assert_int_equal(err.kind, ERR_REFUSED);

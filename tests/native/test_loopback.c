@@ -1,20 +1,14 @@
 /* The server of control.h on TCP: whom it answers, how many at once, and that its port can be had again at once. */
-#include "appliance/clock.h"
+#include "answering.h"
 #include "appliance/control.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 enum { CLIENTS = 120 };
 
@@ -84,21 +78,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void turn(int64_t ms)
-{
-    assert_true(loop_turn(loop, clock_ns() + ms * NS_PER_MS, NULL));
-}
-
-#define TURN_UNTIL(condition)                             \
-    do {                                                  \
-        int64_t limit = clock_ns() + 10 * NS_PER_S;       \
-        while (!(condition)) {                            \
-            if (clock_ns() > limit)                       \
-                fail_msg("did not come: %s", #condition); \
-            turn(100);                                    \
-        }                                                 \
-    } while (0)
-
 /* Connects from `source` (network order; 0: whatever the kernel takes). */
 static int client_from(in_addr_t source, const char *text)
 {
@@ -113,36 +92,16 @@ static int client_from(in_addr_t source, const char *text)
     return fd;
 }
 
-static const char *answer_of(int fd, const char *end)
-{
-    static char text[65536];
-    size_t length = 0;
-    int64_t limit = clock_ns() + 10 * NS_PER_S;
-    for (;;) {
-        ssize_t count = recv(fd, text + length, sizeof text - 1 - length, MSG_DONTWAIT);
-        if (count > 0)
-            length += (size_t)count;
-        text[length] = 0;
-        if (count == 0 || (end && strstr(text, end)))
-            return text;
-        if (clock_ns() > limit)
-            fail_msg("no answer in time, but: %s", text);
-        turn(10);
-    }
-}
-
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
-
 static void answers_on_the_port_the_kernel_chose(void **state)
 {
     (void)state;
     assert_true(control_port(control) > 0);
     int fd = client_from(0, GET("/a"));
-    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/a"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "\r\n\r\n/a"), "200 OK"));
     assert_int_equal(send(fd, GET("/b"), strlen(GET("/b")), 0), strlen(GET("/b")));
-    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/b"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "\r\n\r\n/b"), "200 OK"));
     close(fd);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
     assert_int_equal(seen.left, 0);
 }
 
@@ -153,19 +112,19 @@ static void many_wait_at_once(void **state)
     seen.answering = false;
     for (int i = 0; i < CLIENTS; i++) {
         fds[i] = client_from(0, GET("/credentials"));
-        turn(0);
+        turn_for(loop, 0);
     }
-    TURN_UNTIL(seen.arrived == CLIENTS);
+    TURN_UNTIL(loop, seen.arrived == CLIENTS);
     int more = client_from(0, GET("/one-more"));
-    assert_non_null(strstr(answer_of(more, NULL), "503 "));
+    assert_non_null(strstr(answer_of(loop, more, NULL), "503 "));
     close(more);
     for (int i = 0; i < CLIENTS; i++)
         control_answer(seen.taken[i], &(struct control_reply){.status = 200, .body = bytes_of("keys")});
     for (int i = 0; i < CLIENTS; i++) {
-        assert_non_null(strstr(answer_of(fds[i], "keys"), "200 OK"));
+        assert_non_null(strstr(answer_of(loop, fds[i], "keys"), "200 OK"));
         close(fds[i]);
     }
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
     assert_int_equal(seen.left, 0);
 }
 
@@ -175,15 +134,15 @@ static void idle_clients_make_room(void **state)
     int fds[CLIENTS + 1];
     for (int i = 0; i < CLIENTS; i++) {
         fds[i] = client_from(0, NULL);
-        turn(0);
+        turn_for(loop, 0);
     }
-    TURN_UNTIL(control_client_count(control) == CLIENTS);
+    TURN_UNTIL(loop, control_client_count(control) == CLIENTS);
     fds[CLIENTS] = client_from(0, GET("/a"));
-    assert_non_null(strstr(answer_of(fds[CLIENTS], "\r\n\r\n/a"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fds[CLIENTS], "\r\n\r\n/a"), "200 OK"));
     assert_int_equal(control_client_count(control), CLIENTS);
     for (int i = 0; i <= CLIENTS; i++)
         close(fds[i]);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void notices_who_no_longer_waits(void **state)
@@ -191,9 +150,9 @@ static void notices_who_no_longer_waits(void **state)
     (void)state;
     seen.answering = false;
     int fd = client_from(0, GET("/a"));
-    TURN_UNTIL(seen.arrived == 1);
+    TURN_UNTIL(loop, seen.arrived == 1);
     close(fd);
-    TURN_UNTIL(seen.left == 1);
+    TURN_UNTIL(loop, seen.left == 1);
     assert_int_equal(control_client_count(control), 0);
 }
 
@@ -201,10 +160,10 @@ static void refuses_bodies_unread(void **state)
 {
     (void)state;
     int fd = client_from(0, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx");
-    assert_non_null(strstr(answer_of(fd, NULL), "413 "));
+    assert_non_null(strstr(answer_of(loop, fd, NULL), "413 "));
     assert_int_equal(seen.arrived, 0);
     close(fd);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void refuses_a_huge_head(void **state)
@@ -213,9 +172,9 @@ static void refuses_a_huge_head(void **state)
     static char head[HTTP_HEAD_LIMIT + 64] = "GET / HTTP/1.1\r\nX: ";
     memset(head + 18, 'a', sizeof head - 19);
     int fd = client_from(0, head);
-    assert_non_null(strstr(answer_of(fd, NULL), "431 "));
+    assert_non_null(strstr(answer_of(loop, fd, NULL), "431 "));
     close(fd);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 /* An address of this machine that is no loopback and no link-local one; 0: there is none. */
@@ -243,13 +202,13 @@ static void refuses_peers_with_another_address(void **state)
     if (!other)
         skip();
     int fd = client_from(other, GET("/a"));
-    assert_non_null(strstr(answer_of(fd, NULL), "403 "));
+    assert_non_null(strstr(answer_of(loop, fd, NULL), "403 "));
     assert_int_equal(seen.arrived, 0);
     close(fd);
     fd = client_from(htonl(0x7f010203), GET("/a")); /* 127.1.2.3 */
-    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/a"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "\r\n\r\n/a"), "200 OK"));
     close(fd);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void gets_its_port_again_at_once(void **state)
@@ -258,7 +217,7 @@ static void gets_its_port_again_at_once(void **state)
     uint16_t port = control_port(control);
     for (int i = 0; i < 20; i++) {
         int fd = client_from(0, GET("/a"));
-        assert_non_null(strstr(answer_of(fd, "\r\n\r\n/a"), "200 OK"));
+        assert_non_null(strstr(answer_of(loop, fd, "\r\n\r\n/a"), "200 OK"));
         control_free(control); /* with a connection: the port is left in TIME_WAIT */
         char byte;
         assert_int_equal(recv(fd, &byte, 1, 0), 0);
@@ -288,24 +247,24 @@ static void open_to_all_means_reading_only(void **state)
     open_server_at("0.0.0.0", 0);
     in_addr_t other = other_address();
     int fd = client_from(other, GET("/livez")); /* 0, where there is no other: then it comes from 127.0.0.1 */
-    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/livez"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "\r\n\r\n/livez"), "200 OK"));
     close(fd);
     fd = client_from(0, "HEAD /livez HTTP/1.0\r\n\r\n");
-    assert_non_null(strstr(answer_of(fd, NULL), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, NULL), "200 OK"));
     close(fd);
     seen.arrived = 0;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         fd = client_from(0, others[i]);
-        const char *answer = answer_of(fd, NULL);
+        const char *answer = answer_of(loop, fd, NULL);
         assert_non_null(strstr(answer, "405 Method Not Allowed"));
         assert_non_null(strstr(answer, "Allow: GET, HEAD\r\n"));
         close(fd);
     }
     fd = client_from(0, "GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
-    assert_non_null(strstr(answer_of(fd, NULL), "413 "));
+    assert_non_null(strstr(answer_of(loop, fd, NULL), "413 "));
     close(fd);
     assert_int_equal(seen.arrived, 0);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void half_requests_keep_nobody_out(void **state)
@@ -316,15 +275,15 @@ static void half_requests_keep_nobody_out(void **state)
     open_server_at("127.0.0.1", 0);
     for (int i = 0; i < CLIENTS; i++) {
         fds[i] = client_from(0, "GET / HTTP/1.1\r\nHo");
-        turn(0);
+        turn_for(loop, 0);
     }
-    TURN_UNTIL(control_client_count(control) == CLIENTS);
+    TURN_UNTIL(loop, control_client_count(control) == CLIENTS);
     int fd = client_from(0, GET("/a"));
-    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/a"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "\r\n\r\n/a"), "200 OK"));
     close(fd);
     for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);
-    TURN_UNTIL(control_client_count(control) == 0);
+    TURN_UNTIL(loop, control_client_count(control) == 0);
 }
 
 static void listens_on_ipv6_for_both_families(void **state)
@@ -339,7 +298,7 @@ static void listens_on_ipv6_for_both_families(void **state)
     control_free(control);
     open_server_at("::", 0);
     int fd = client_from(0, GET("/a"));
-    assert_non_null(strstr(answer_of(fd, "\r\n\r\n/a"), "200 OK"));
+    assert_non_null(strstr(answer_of(loop, fd, "\r\n\r\n/a"), "200 OK"));
     close(fd);
 }
 

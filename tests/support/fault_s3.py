@@ -42,16 +42,13 @@ Told by requests below /-/, which are not signed:
 """
 import base64
 import binascii
-import ctypes
 import datetime
 import hashlib
 import hmac
 import json
 import os
 import re
-import signal
 import socket
-import ssl
 import struct
 import sys
 import threading
@@ -59,6 +56,10 @@ import time
 from email.utils import formatdate
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # which -I leaves out
+from raw_server import Gone, serve  # noqa: E402
 
 lock = threading.Lock()
 
@@ -132,10 +133,6 @@ class Fault(Exception):
     def __init__(self, status, code, message="", headers=None, extra="", bare=False):
         super().__init__(code)
         self.status, self.code, self.message, self.headers, self.extra, self.bare = status, code, message, headers or {}, extra, bare
-
-
-class Gone(Exception):
-    pass
 
 
 def escaped(text, safe=""):
@@ -765,47 +762,4 @@ def control(request):
     return Answer(200)
 
 
-def converse(sock, context):
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if context:
-            sock = context.wrap_socket(sock, server_side=True)
-        Connection(sock).serve()
-    except (Gone, OSError):
-        pass
-    finally:
-        sock.close()
-
-
-def listen(context):
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-
-    def accept():
-        while True:
-            sock, _ = listener.accept()
-            threading.Thread(target=converse, args=(sock, context), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    return listener.getsockname()[1]
-
-
-def main():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    words = ["plain", str(listen(None))]
-    arguments = sys.argv[1:]
-    stay = "--stay" in arguments
-    if stay:
-        arguments.remove("--stay")
-    while arguments:
-        _, name, certificate, key, *arguments = arguments
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        words += [name, str(listen(context))]
-    print(*words, flush=True)
-    while stay:
-        signal.pause()
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
-main()
+serve(Connection)

@@ -27,10 +27,8 @@ input ends.
   /digest                the number of bytes of the body and their SHA-256
   /count                 "connection C request R": how many connections there were, the number of this request on its own
 """
-import ctypes
 import hashlib
 import os
-import signal
 import socket
 import ssl
 import struct
@@ -38,6 +36,10 @@ import sys
 import threading
 import time
 from urllib.parse import parse_qs, urlsplit
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # which -I leaves out
+from raw_server import Gone, serve  # noqa: E402
 
 counts = {"connections": 0, "silent-twice": 0}
 lock = threading.Lock()
@@ -47,10 +49,6 @@ def pattern(start, length):
     row = bytes(range(251))
     start %= 251
     return (row * (length // 251 + 2))[start:start + length]
-
-
-class Gone(Exception):
-    pass
 
 
 class Connection:
@@ -290,47 +288,4 @@ class Connection:
         self.answer(b"connection %d request %d" % (self.number, self.requests))
 
 
-def converse(sock, context):
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if context:
-            sock = context.wrap_socket(sock, server_side=True)
-        Connection(sock).serve()
-    except (Gone, OSError):
-        pass
-    finally:
-        sock.close()
-
-
-def listen(context):
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-
-    def accept():
-        while True:
-            sock, _ = listener.accept()
-            threading.Thread(target=converse, args=(sock, context), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    return listener.getsockname()[1]
-
-
-def main():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    words = ["plain", str(listen(None))]
-    arguments = sys.argv[1:]
-    stay = "--stay" in arguments
-    if stay:
-        arguments.remove("--stay")
-    while arguments:
-        _, name, certificate, key, *arguments = arguments
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        words += [name, str(listen(context))]
-    print(*words, flush=True)
-    while stay:
-        signal.pause()
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
-main()
+serve(Connection)
