@@ -6,7 +6,8 @@
  *    servers without its lock (ZOOKEEPER-4699) is a WARN.
  *  - It looks its servers up again at each turn unless told not to: they are addresses, and the delay is -1.
  *  - zoo_set_servers closes the socket under its other thread, and forgets what was sent: so a new list is given while there is no
- *    connection. Nothing is then under way.
+ *    connection. Nothing is then under way. It compares lists by addresses without ports, and would keep one that differs in ports only:
+ *    so a list goes before it that is like no other, of an address that nothing connects to.
  *  - zoo_add_auth is refused in the moment after a refused connection: asked for again when connected.
  *  - Its chroot is not used (the Lua face does that), nor its removal of watches, which leaves them at the server. */
 #define THREADED /* zookeeper.h: without it, it declares the interface of the other library */
@@ -363,8 +364,10 @@ static void set_servers(void *job)
 {
     struct list_job *j = job;
     pthread_mutex_lock(&j->handle->lock);
-    if (j->handle->zh && !j->handle->unwanted)
+    if (j->handle->zh && !j->handle->unwanted) {
+        zoo_set_servers(j->handle->zh, "255.255.255.255:1");
         zoo_set_servers(j->handle->zh, j->servers);
+    }
     pthread_mutex_unlock(&j->handle->lock);
 }
 

@@ -62,13 +62,14 @@ server.__index = server
 --- Starts it again, after kill or stop; ensemble:ready() waits until it serves.
 function server:start()
   if self.pid then return end
-  local command = ("exec setpriv --pdeathsig=KILL java -Xmx%dm -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto " ..
+  local command = ("echo $$; exec env -u LD_PRELOAD setpriv --pdeathsig=KILL java -Xmx%dm -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto " ..
     "-Dzookeeper.admin.enableServer=false -Dzookeeper.forceSync=no -Dzookeeper.jmx.log4j.disable=true -Djava.net.preferIPv4Stack=true " ..
     "-Dzookeeper.4lw.commands.whitelist=srvr,ruok,cons,wchs,stat -Dlog4j2.configurationFile=%s -Dlog.file=%s -cp %s " ..
-    "org.apache.zookeeper.server.quorum.QuorumPeerMain %s"):format(self.heap, quoted(self.directory .. "/log4j2.properties"),
-    quoted(self.log), quoted(self.classpath), quoted(self.directory .. "/zoo.cfg"))
-  local pid = shell(("env -u LD_PRELOAD sh -c %s >>%s 2>&1 </dev/null & echo $!"):format(quoted(command), quoted(self.directory .. "/out")))
-  self.pid = math.tointeger(pid:match "%d+")
+    "org.apache.zookeeper.server.quorum.QuorumPeerMain %s >>%s 2>&1 </dev/null"):format(self.heap,
+    quoted(self.directory .. "/log4j2.properties"), quoted(self.log), quoted(self.classpath), quoted(self.directory .. "/zoo.cfg"),
+    quoted(self.directory .. "/out"))
+  self.pipe = assert(io.popen(command, "r"))                 -- our own child, so that it ends with us, and is reaped by us
+  self.pid = math.tointeger(self.pipe:read("l"))
 end
 
 local function signal(self, name)
@@ -77,9 +78,8 @@ end
 
 local function gone(self)
   if not self.pid then return end
-  shell(("for i in $(seq 1 500); do case $(cat /proc/%d/stat 2>/dev/null) in ''|*') Z '*) exit 0;; esac; sleep 0.01; done")
-    :format(self.pid))
-  self.pid = nil
+  self.pipe:close()                                          -- waits for its end
+  self.pid, self.pipe = nil, nil
 end
 
 function server:kill()
