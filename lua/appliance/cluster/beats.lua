@@ -63,7 +63,6 @@ function beats.beat(self, session)
   if self.session ~= session or self.epoch ~= epoch then return end      -- said of a state that is over
   if done then
     local due = beats.due(self, sent, session.timeout)
-    session.beaten = true
     if checked.version and self:may_lead() then
       self.world.lease("node", due)
       if holding and self.holding == holding and holding.live and not holding.released then self.world.lease("sql", due) end

@@ -25,11 +25,17 @@ function member.data(self)
   }
 end
 
+--- Ours, and below it what Spark's masters write, who know no password: open to all. (Who may write there may end the leader: docs/ha.md.)
 local function ensure_tree(self)
   local path = self.path
   for _, each in ipairs { path.nodes, path.beats, path.masters, path.candidates } do
-    local ok, err = self.zk:ensure(each)
-    if not ok then return nil, err end
+    if not self.zk:ensure(each) then return false end
+  end
+  local at = path.root
+  for part in (self.dir:sub(1, #at + 1) == at .. "/" and self.dir:sub(#at + 1) or ""):gmatch "[^/]+" do
+    at = at .. "/" .. part
+    local made, err = self.zk:create(at, "", { open = true })
+    if not made and err.code ~= "NODEEXISTS" then return false end
   end
   return true
 end
@@ -64,8 +70,7 @@ end
 function member.step(self)
   local session = self.session
   if not session or not self.connected or session.joined or self.gone then return end
-  local ok = ensure_tree(self)
-  if not ok or self.session ~= session then return self.limit.retry end
+  if not ensure_tree(self) or self.session ~= session then return self.limit.retry end
   local text = member.data(self)
   local path, err = self.zk:create(self.path.node, text, { ephemeral = true })
   if self.session ~= session then return self.limit.retry end

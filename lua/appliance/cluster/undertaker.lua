@@ -11,6 +11,7 @@ local tree = require "appliance.cluster.tree"
 local undertaker = {}
 
 local RECENT = 120                                         -- a leader declares a silent worker dead after 60-120 s by itself
+local FORGOTTEN = 3600                                     -- a name that nobody has had for so long does not come back
 
 --- At this moment the node has no ephemeral.
 function undertaker.proof(self, name)
@@ -122,6 +123,12 @@ local function bury(self, peer, latches)
   return true
 end
 
+--- Nodes come and go under new names; the record of one that left no latch is of no use to anybody after a while.
+local function forget(self, peer)
+  if self.task.now() - math.max(peer.since, peer.record_since) < FORGOTTEN then return end
+  self.zk:multi(with({ { "delete", self.path.masters .. "/" .. peer.name, peer.record.number } }, undertaker.proof(self, peer.name)))
+end
+
 function undertaker.step(self)
   if not self.session or not self.session.joined or not self.connected or self.gone then return end
   local again
@@ -137,7 +144,11 @@ function undertaker.step(self)
         elseif not bury(self, peer, latches) then
           later(self.limit.retry)
         end
+      else
+        forget(self, peer)
       end
+    elseif not peer.standing and not peer.record and self.task.now() - peer.since > FORGOTTEN then
+      self.peers[name] = nil
     end
   end
   return again
