@@ -82,4 +82,17 @@ describe("stacks against moto", function()
     end)
     assert.same({ servers = { wanted[1] .. ":2181" }, chroot = "", from = "stack" }, values:get())
   end)
+
+  it("is asked by the program with what its environment says", function()
+    local script = parts.path ".lua"
+    local file <close> = assert(io.open(script, "w"))
+    file:write 'print(table.concat(assert(require("appliance.cluster.stacks").addresses(arg[1])), " "))'
+    file:close()
+    kept = { script }
+    local _, wanted = run(2, { ["aws:cloudformation:stack-name"] = "by-environment" })
+    local env = { AWS_REGION = "eu-west-1", AWS_DEFAULT_REGION = "eu-west-1" }
+    for name, value in pairs(moto.env) do env[name] = env[name] or value end
+    local ran = parts.run({ os.getenv "APPLIANCE" or "build/spark-appliance", "lua", script, "by-environment" }, { env = env })
+    assert.same({ 0, table.concat(wanted, " ") .. "\n" }, { ran.code, ran.out }, ran.err)
+  end)
 end)

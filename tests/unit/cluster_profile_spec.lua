@@ -13,7 +13,7 @@ end
 
 local function masters(answers, ...)
   local names = { ... }
-  return { uri = "spark://" .. table.concat(names, ","), masters = names, answers = answers }
+  return { uri = "spark://" .. table.concat(names, ","), masters = names, answers = answers, from = "stack" }
 end
 
 local function facts(of_masters)
@@ -122,6 +122,16 @@ describe("cluster, simulated", function()
     assert.equal("spark://a:7077,b:7077", it_is.services.worker.spec.command[#it_is.services.worker.spec.command])
   end)
 
+  it("restarts the worker when a person names another master", function()
+    local function by_hand(uri) return { uri = uri, masters = { uri:sub(9) }, answers = true, from = "setting" } end
+    local it_is <close> = start(by_hand "spark://a:7077", { START_WORKER = "true", MASTER_URI = "spark://a:7077", STATE_DIR = "/state" })
+    it_is.exit("prepare", 0)
+    it_is.ready "worker"
+    it_is.fact("masters", by_hand "spark://b:7077")
+    it_is.pass(2)
+    assert.equal(2, it_is.services.worker.starts)
+  end)
+
   it("restarts a worker that has not registered yet with the new list", function()
     local it_is <close> = start(masters(true, "a:7077"))
     it_is.exit("prepare", 0)
@@ -136,11 +146,11 @@ describe("where masters are", function()
   local pages = require "appliance.cluster.pages"
 
   it("is told by settings", function()
-    assert.same({ uri = "spark://a:7077" }, elsewhere.way { MASTER_URI = "spark://a:7077", MASTER_STACK_NAME = "s" })
-    assert.same({ stack = "s" }, elsewhere.way { MASTER_STACK_NAME = "s" })
-    assert.same({}, elsewhere.way { START_WORKER = true })
+    assert.same({ from = "setting", uri = "spark://a:7077" }, elsewhere.way { MASTER_URI = "spark://a:7077", MASTER_STACK_NAME = "s" })
+    assert.same({ from = "stack", stack = "s" }, elsewhere.way { MASTER_STACK_NAME = "s" })
+    assert.same({ from = "own" }, elsewhere.way { START_WORKER = true })
     assert.same(masters(true, "a:7077", "[fd00::1]:7078"),
-      elsewhere.value(elsewhere.list "spark://a:7077,[fd00::1]:7078", true))
+      elsewhere.value(elsewhere.list "spark://a:7077,[fd00::1]:7078", true, "stack"))
   end)
 
   local PAGE <const> = [[{

@@ -202,7 +202,10 @@ function node:sql_port()
 end
 
 --- Which words of a command line, and values of files, may change under a running service: see reconcile.lua.
-function node:loose() return (self.cluster or self.elsewhere) and { self.masters } or nil end
+function node:loose()
+  local is_learned = self.cluster or self.elsewhere and self.elsewhere.from == "stack"   -- what a person set is meant at once
+  return is_learned and { self.masters } or nil
+end
 
 --- Its masters are those of the fact cluster.masters(), not those of settings; called before anything is made of the node. -> self
 function node:follow(masters)

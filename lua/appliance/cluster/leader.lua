@@ -1,0 +1,56 @@
+--- Who of some masters leads, by asking them: their pages, else their ports. Every call waits, some seconds at most.
+---   leader.find({ { host = "10.0.0.7", port = 7077 }, ... }, env) -> true, its page (nil where only its port answers) | false
+local address = require "appliance.cluster.address"
+local pages = require "appliance.cluster.pages"
+local task = require "appliance.task"
+
+local leader = {}
+
+local ANSWER <const>, CONNECT <const> = 2, 1                   -- seconds that a page, a port may take
+local LONGEST <const> = 5                                      -- all there is to ask a master; a dead name server would take longer
+leader.PAGE_CEILING = 32 << 20                                 -- of a page: 400 bytes for each worker
+
+--- A name's first address, as the node's own resolver has it. -> text | nil
+local function numeric(host)
+  if address.is_numeric(host) then return host end
+  local found = require("appliance.core.host").resolve(host)
+  return found and found[1]
+end
+
+--- The text of a daemon's page -> text | nil
+function leader.page(host, port)
+  local answer = require("appliance.core.http").request { host = host, port = port, path = "/json/", timeout = ANSWER,
+    ceiling = leader.PAGE_CEILING }
+  return answer and answer.status == 200 and answer.body or nil
+end
+
+--- How a master is: -> "ALIVE", another of Spark's words, or nil: it does not answer; and its page.
+--- Where its page is not to be had (another port, TLS, a firewall), its port has to do: a master that shares nothing leads once it listens.
+local function ask(master, env)
+  local host = numeric(master.host)
+  if not host then return nil end
+  local text = not env.SPARK_SSL_ENABLED and leader.page(host, env.MASTER_UI_PORT)
+  local page = text and pages.master(text)
+  if page and page.port == master.port then return page.status, text end    -- else it is the page of another master on that host
+  local connected = task.within(CONNECT, require("appliance.core.probe").wait, { host = host, port = master.port, period = 0.25 })
+  return connected and "ALIVE" or nil
+end
+
+--- Asks all at once; over with the first that leads.
+function leader.find(masters, env)
+  local results = task.queue()
+  local asking <close> = task.group()
+  for _, master in ipairs(masters) do
+    asking:start(function()
+      local status, page = task.within(LONGEST, ask, master, env)
+      results:put { status = status, page = page }
+    end)
+  end
+  for _ = 1, #masters do
+    local result = results:get()
+    if result.status == "ALIVE" then return true, result.page end
+  end
+  return false
+end
+
+return leader
