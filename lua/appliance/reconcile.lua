@@ -152,7 +152,7 @@ end
 --- without its lease, or under another one, might run beside whoever holds it.
 local PROCESS = { "command", "env", "dir", "user", "nice", "lease" }
 --- Ours alone: the supervisor never sees these.
-local PRIVATE = { change = true, inputs = true, role = true, loose = true }
+local PRIVATE = { change = true, inputs = true, role = true, loose = true, loose_from = true }
 local IN_WORDS = { env = "environment", dir = "directory" }
 
 local function changed_fields(old, new)
@@ -174,6 +174,12 @@ local function state_of(states, name)
   if type(view) == "string" then return view, true end
   if view then return view.state, view.wanted ~= false end
   return nil, true
+end
+
+--- Which service stays as it is where only loose texts have changed? Who runs, or waits to, has no use for a restart; but one that must
+--- find one of these masters to be ready at all (loose_from = "up") may have been told of none that leads.
+local function is_kept_loosely(service, state)
+  return not (service.loose_from == "up" and state == "starting")
 end
 
 --- Which running service stays as it is though its plan changed?
@@ -237,7 +243,7 @@ local function change_service(old, new, file_changes, options, add)
   elseif not reasons[1] then
     add { kind = "keep", service = new.name, log = ("%s: goes on running; its new %s hold%s from the next start"):format(
       new.name, enumerate(supervision, 5), #supervision == 1 and "s" or "") }
-  elseif is_kept(new, state) or state == "up" and not must_restart(old, new, process, file_changes) then
+  elseif is_kept(new, state) or is_kept_loosely(new, state) and not must_restart(old, new, process, file_changes) then
     add { kind = "keep", service = new.name,
           log = ("%s: goes on running though %s; its next start uses the new plan"):format(new.name, why) }
   else

@@ -339,6 +339,7 @@ void supervise_read_spec(lua_State *L, int index, struct service_spec **box)
                                          "inputs",
                                          "role",
                                          "loose",
+                                         "loose_from",
                                          /* for the reconciler */ NULL};
     static const char *const policies[] = {"always", "on-failure", "never", NULL};
     luaL_checktype(L, index, LUA_TTABLE);

@@ -83,7 +83,7 @@ local PASSED = { "PATH", "SPARK_HOME", "JAVA_HOME", "HOME", "LANG", "TMPDIR", "P
 
 local function environment(self, settings)
   local env = {
-    STATE_DIR = self.directory, APPLIANCE_PROFILES = SOURCE .. "/profiles", BIND_ADDRESS = "127.0.0.1", AWS_EC2_METADATA_DISABLED = "true",
+    STATE_DIR = self.directory, APPLIANCE_PROFILES = SOURCE .. "/profiles", BIND_ADDRESS = self.address, AWS_EC2_METADATA_DISABLED = "true",
     MASTER_PORT = self.port, MASTER_UI_PORT = self.port + 1, WORKER_UI_PORT = self.port + 2, THRIFT_PORT = self.port + 3,
     MASTER_REST_PORT = self.port + 4, CLASS_ARCHIVES = "false", STOP_TIMEOUT = "8s",
   }
@@ -95,11 +95,12 @@ end
 
 --- settings: the environment on top of ours.
 --- options: { prefix = command words before the program, directory = an existing one, keep = leave the directory at the end,
----   second = another node beside one with the usual ports: each has five }
+---   second = another node beside one with the usual ports: each has five,
+---   address = another one of loopback (127.0.0.2), for several nodes with the same ports }
 function spark_node.start(settings, options)
   options = options or {}
   local self = setmetatable({ name = unique "node", directory = options.directory or spark_node.temporary(), text = "",
-    keep = options.keep }, methods)
+    keep = options.keep, address = options.address or "127.0.0.1" }, methods)
   self.port = 20000 + host.pid() % 1100 * 10 + (options.second and 5 or 0)
   self.env = environment(self, settings)
   local command = table.move(options.prefix or {}, 1, #(options.prefix or {}), 1, {})
@@ -130,7 +131,7 @@ function methods:wait_ready(service, from) return self:wait_log("appliance | " .
 
 --- The page of a daemon -> table | nil
 function methods:json(service)
-  local answer = http.request { host = "127.0.0.1", port = service == "master" and self.port + 1 or self.port + 2, method = "GET",
+  local answer = http.request { host = self.address, port = service == "master" and self.port + 1 or self.port + 2, method = "GET",
     path = "/json/", timeout = 5 }
   return answer and answer.status == 200 and json.decode(answer.body) or nil
 end

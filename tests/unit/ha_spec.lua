@@ -102,7 +102,7 @@ describe("ha", function()
   it("puts the thrift server behind the relay, and in front where there is none", function()
     local services = planned(WHOLE).services
     assert.matches("hive.server2.thrift.port=10010", table.concat(services.thriftserver.command, " "), 1, true)
-    assert.same({ kind = "hive", host = "127.0.0.1", port = 10010, deadline = 180, misses = 3, health_period = 5 },
+    assert.same({ kind = "hive", host = "127.0.0.1", port = 10010, deadline = 180, misses = 3, health_period = 10 },
       services.thriftserver.ready)
     local alone = { SQL_RELAY = "false" }
     for name, value in pairs(WHOLE) do alone[name] = value end
@@ -191,6 +191,13 @@ describe("a changed list of masters", function()
     local kinds = done { master = "up", worker = "starting", thriftserver = "up" }
     assert.equal("declare restart", kinds.worker)
     assert.equal("declare keep", kinds.thriftserver)
+  end)
+
+  it("leaves alone who starts, or waits for its lease", function()
+    for _, state in ipairs { "starting", "waiting", "backoff" } do
+      local kinds = done { master = state, worker = "up", thriftserver = state }
+      assert.same({ "keep", "declare keep" }, { kinds.master, kinds.thriftserver })
+    end
   end)
 
   it("hides no other change", function()

@@ -34,38 +34,29 @@ local function followed(supervise, name, open)
   end
 end
 
-local function follow_lines(supervise, name, tell, log)
+--- One follower a service, so that the order is the supervisor's.
+local function follow(supervise, name, needles, tell, log)
   while true do
-    local lines <close> = followed(supervise, name, function() return supervise.lines(name, daemons.NEEDLES) end)
-    while true do
-      local line, pid = lines:next()
-      if not line then
-        if pid then log.warn(("%s: some of what it printed was missed: %s"):format(name, tostring(pid))) end
-        break
-      end
-      local event = daemons.read(line)
-      if event then
-        event.service, event.pid = name, pid
-        tell(event)
-      end
-    end
-    task.yield()
-  end
-end
-
-local function follow_runs(supervise, name, tell)
-  while true do
-    local runs <close> = followed(supervise, name, function() return supervise.runs(name) end)
+    local runs <close> = followed(supervise, name, function() return supervise.runs(name, needles) end)
     local view = supervise.view(name)                          -- it may run already
     if view and (view.pid or 0) > 0 then
       tell { kind = "started", service = name, pid = view.pid }
       if view.state == "up" then tell { kind = "ready", service = name, pid = view.pid } end
     end
     while true do
-      local run = runs:next()
-      if not run then break end
-      task.yield()                                             -- its lines were delivered before: whoever reads them goes first
-      tell { kind = run.event, service = name, pid = run.pid, code = run.code, signal = run.signal, unasked = run.unasked }
+      local run, err = runs:next()
+      if not run and not err then break end                    -- the service was removed; it may come again
+      if not run then
+        log.warn(("%s: some of what it did was missed: %s"):format(name, tostring(err)))
+      elseif run.event == "line" then
+        local event = daemons.read(run.line)
+        if event then
+          event.service, event.pid = name, run.pid
+          tell(event)
+        end
+      else
+        tell { kind = run.event, service = name, pid = run.pid, code = run.code, signal = run.signal, unasked = run.unasked }
+      end
     end
     task.yield()
   end
@@ -73,9 +64,9 @@ end
 
 --- Starts the tasks that follow the daemons of a node -> list of tasks. tell(event) must not wait. supervise: appliance.core.supervise.
 function daemons.follow(supervise, tell, log)
-  local tasks = { task.start("lines of master", follow_lines, supervise, "master", tell, log) }
+  local tasks = {}
   for _, name in ipairs { "master", "worker", "thriftserver" } do
-    tasks[#tasks + 1] = task.start("runs of " .. name, follow_runs, supervise, name, tell)
+    tasks[#tasks + 1] = task.start("runs of " .. name, follow, supervise, name, name == "master" and daemons.NEEDLES or nil, tell, log)
   end
   return tasks
 end

@@ -176,11 +176,10 @@ end
 local function say_farewell(self)
   local farewell <close> = program.farewell()
   farewell:stopping()
-  self.leaving = true
-  local leaving = task.start("leaving the cluster", function() self.agent:leave() end)
+  self.events:put { kind = "leave" }
   local seconds = farewell:stopped()
-  leaving:join(seconds)
-  leaving:cancel()
+  self.events:put { kind = "left" }
+  self.running:join(seconds)                                   -- the agent ends when it has left
   self:close()
 end
 
@@ -227,7 +226,7 @@ function place:open(identity)
     world = world(self), node = self.node, root = self.root, dir = self.dir, size = env.CLUSTER_SIZE,
     limits = { size = env.CLUSTER_WAIT }, emit = function(view) seen(self, view) end,
   }
-  spawn(self, "cluster", self.agent.run, self.agent)
+  self.running = task.start("cluster", self.agent.run, self.agent)
   task.start("farewell to the cluster", say_farewell, self)
   return true
 end
@@ -236,7 +235,7 @@ end
 function place:close()
   if self.closed then return end
   self.closed = true
-  if self.agent then self.agent:close() end
+  if self.running then self.running:cancel() end               -- gives up both leases, before the client goes
   for _, each in ipairs(self.tasks) do each:cancel() end
   if self.sql then self.sql:close() end
   if self.relay then self.relay:close() end

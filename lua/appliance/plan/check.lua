@@ -168,7 +168,7 @@ local FIELDS = {
   after = T.after, lease = T.lease,
   oneshot = T.boolean, critical = T.boolean, restart = one_of("always", "on-failure", "never"), clean = T.clean,
   change = one_of("restart", "keep", "keep-while-healthy"), inputs = T.inputs, role = T.string,
-  loose = T.texts,
+  loose = T.texts, loose_from = one_of("started", "up"),
   ready = {
     kind = one_of("tcp", "http", "hive", "line", "lua"), host = T.address, port = whole(1, 65535), path = T.request, has = T.string,
     period = T.period, deadline = T.duration, misses = whole(0, 1000000), health_period = T.period,

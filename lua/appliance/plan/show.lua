@@ -108,8 +108,8 @@ function show.redacted(plan)
 end
 
 local SERVICE_FIELDS = {
-  "role", "lease", "after", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "loose", "user",
-  "nice", "dir", "log",
+  "role", "lease", "after", "ready", "oneshot", "critical", "restart", "backoff", "stop", "clean", "change", "inputs", "loose",
+  "loose_from", "user", "nice", "dir", "log",
 }
 
 --- What `spark-appliance plan` prints.

@@ -34,7 +34,7 @@ local function readiness(here, port)
   local site = here.has_file["hive-site.xml"]
   local ready = { kind = opens_plain_sessions(site and site[#site].text or "") and "hive" or "tcp", host = here.node.probe, port = port,
                   deadline = 180 }
-  if here.cluster then ready.misses, ready.health_period = 3, 5 end
+  if here.cluster then ready.misses, ready.health_period = 3, 10 end
   return ready
 end
 

@@ -41,7 +41,7 @@ return function(here, options)
       deadline = has_own_master and 120 or 0 }
       or { kind = "http", host = here.node.probe, port = env.WORKER_UI_PORT, path = "/json/", has = '"masterurl":"spark://',
            deadline = has_own_master and 120 or 0 },
-    loose = here:loose(),
+    loose = here:loose(), loose_from = "up",
     inputs = here:inputs { "spark-defaults.conf", "log4j2.properties" },
   }
 end

@@ -1,0 +1,125 @@
+--- What lies between the agent and the real node, as far as it is pure: lines of a master, what a node says of itself, how people are told.
+local daemons = require "appliance.cluster.daemons"
+local discovery = require "appliance.cluster.discovery"
+local health = require "appliance.cluster.health"
+local json = require "appliance.json"
+local picture = require "appliance.cluster.picture"
+
+describe("a master's lines", function()
+  it("name its sessions", function()
+    local line = "INFO ClientCnxn: Session establishment complete on server localhost/127.0.0.1:41000, session id = 0x100000db22b0011, "
+      .. "negotiated timeout = 10000"
+    assert.same({ kind = "session", id = 0x100000db22b0011 }, daemons.read(line))
+    assert.same({ kind = "session", id = 0x8000000000000001 }, daemons.read((line:gsub("0x%x+", "0x8000000000000001"))))
+  end)
+
+  it("tell its state", function()
+    local function state(line) return (daemons.read(line) or {}).state end
+    assert.equal("ALIVE", state "INFO Master: I have been elected leader! New state: ALIVE")
+    assert.equal("RECOVERING", state "INFO Master: I have been elected leader! New state: RECOVERING")
+    assert.equal("ALIVE", state "INFO Master: Recovery complete - resuming operations!")
+    assert.equal("STANDBY", state "INFO Master: Starting Spark master at spark://10.0.0.1:7077")
+    assert.equal("STANDBY", state "ERROR Master: Leadership has been revoked -- master shutting down.")
+    assert.is_nil(daemons.read "INFO Master: Registering worker 10.0.0.1:41234 with 2 cores, 2.0 GiB RAM")
+  end)
+
+  it("are the same inside JSON", function()
+    local line = [[{"ts":"2026","level":"INFO","msg":"I have been elected leader! New state: ALIVE","logger":"Master"}]]
+    assert.equal("ALIVE", daemons.read(line).state)
+  end)
+end)
+
+describe("HiveServer2's entry", function()
+  it("is as Hive writes it", function()
+    local name, data = discovery.entry("10.0.0.1", 10000)
+    assert.equal("serverUri=10.0.0.1:10000;version=2.3.10;sequence=", name)
+    assert.equal("hive.server2.thrift.bind.host=10.0.0.1;hive.server2.transport.mode=binary;hive.server2.thrift.port=10000;"
+      .. "hive.server2.thrift.sasl.qop=auth;hive.server2.authentication=NONE", data)
+  end)
+end)
+
+local function view(change)
+  local seen = {
+    session = true, masters = { "10.0.0.1:7077", "10.0.0.2:7077" }, uri = "spark://10.0.0.1:7077,10.0.0.2:7077",
+    leader = { node = "b", url = "spark://10.0.0.2:7077", ui = "http://10.0.0.2:8080" },
+    sql = { holder = "b", held = false, address = "10.0.0.2:10010" }, version = { ours = "4.1.1", active = "4.1.1" }, enough = true,
+    said = {}, nodes = {
+      b = { node = "b", roles = { master = true, sql = true }, version = "4.1.1", master = { state = "ALIVE" }, sql = { ready = true } },
+      a = { node = "a", roles = { master = true, worker = true }, version = "4.1.1", master = { state = "STANDBY" } },
+    },
+  }
+  for field, value in pairs(change or {}) do seen[field] = value or nil end
+  return seen
+end
+
+describe("the picture for people", function()
+  it("has everybody, in order, and who leads", function()
+    local shown = picture.of(view(), { name = "spark", node = "a" })
+    assert.equal("b", shown.leader)
+    assert.equal("on b", shown.sql)
+    assert.equal("a master worker STANDBY", shown.nodes[1].name .. " " .. shown.nodes[1].roles .. " " .. shown.nodes[1].master)
+    assert.equal("on b, not ready yet", picture.of(view { sql = { holder = "b" } }, { name = "spark", node = "a" }).sql)
+    assert.is_false(picture.of(nil, { name = "spark", node = "a" }).session)
+  end)
+
+  it("says who holds what a service waits for", function()
+    local function reason(change, text, us) return picture.reason(view(change), { reason = text }, us or "a") end
+    assert.equal("waits for the lease sql, which b holds", reason(nil, "waits for the lease sql"))
+    assert.equal("waits for the lease sql, which nobody holds yet", reason({ sql = {} }, "waits for the lease sql"))
+    local function node(change) return reason(change, "waits for the lease node") end
+    assert.equal("waits for the lease node, and there is no session with ZooKeeper", node { session = false })
+    assert.equal("waits for the lease node, Spark 4.0.1 still runs", node { said = { "Spark 4.0.1 still runs" } })
+    assert.is_nil(reason(nil, "exited with 1"))
+  end)
+end)
+
+describe("health pages", function()
+  local views
+  local function node(services, waits)
+    return { plan = { services = services, waits = waits }, supervise = { view = function(name) return views[name] end } }
+  end
+  local function ask(path, who, here)
+    local status, body = health.answer(who, here, { method = "GET", path = path })
+    return status, json.decode(body)
+  end
+  local both = { { name = "master", role = "spark.master" }, { name = "thriftserver", role = "spark.thriftserver" } }
+  local function place(its_view)
+    return { node = { name = "a" }, view = its_view, says = function(_, service) return service.name .. " is " .. service.state end }
+  end
+
+  before_each(function()
+    views = { master = { name = "master", state = "up", critical = true, pid = 5 },
+              thriftserver = { name = "thriftserver", state = "waiting", critical = false, reason = "waits for the lease sql" } }
+  end)
+
+  it("answer for a standby as Patroni does", function()
+    local who, here = node(both), place(view())
+    assert.equal(200, (ask("/livez", who, here)))
+    assert.equal(200, (ask("/readyz", who, here)))
+    assert.equal(200, (ask("/master", who, here)))
+    local status, body = ask("/leader", who, here)
+    assert.same({ 503, "b leads", "a", "b", "b" }, { status, body.state, body.node, body.leader, body.sql })
+    assert.equal(503, (ask("/thriftserver", who, here)))
+    assert.equal(503, (ask("/worker", who, here)))
+    assert.equal(404, (ask("/nothing", who, here)))
+  end)
+
+  it("answer for the leader with SQL", function()
+    views.thriftserver.state = "up"
+    local who, here = node(both), place(view { leader = { node = "a" } })
+    assert.equal(200, (ask("/leader", who, here)))
+    assert.equal(200, (ask("/leader/", who, here)))
+    assert.equal(200, (ask("/thriftserver", who, here)))
+    views.master.pid = 0
+    assert.equal(503, (ask("/leader", who, here)))
+  end)
+
+  it("say what is waited for before there is a plan of it", function()
+    local who = node({}, { worker = "no master is known yet" })
+    local status, body = ask("/readyz", who, place(view()))
+    assert.same({ 503, "worker waits: no master is known yet" }, { status, body.state })
+    assert.equal(503, (ask("/worker", who, place(view()))))
+    assert.equal(503, (ask("/leader", node(both), place(view { leader = false }))))
+    assert.equal(200, (ask("/livez", { supervise = {} }, nil)))
+  end)
+end)
