@@ -16,7 +16,7 @@ PACKAGES_PARTS='python3 pip3:python3-pip node:nodejs npm:npm setpriv:util-linux'
 PACKAGES_CLUSTER='iptables:iptables unshare:util-linux nsenter:util-linux ip:iproute2 tini:tini postgresql-15 setpriv:util-linux'
 PACKAGES_DOCKER='dockerd:docker.io docker:docker.io iptables:iptables debootstrap:debootstrap'
 PACKAGES_BENCH='tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 runsvdir:runit supervisord:supervisor python3:python3
-  curl:curl openssl:openssl rclone:rclone s3cmd:s3cmd'
+  curl:curl openssl:openssl rclone:rclone s3cmd:s3cmd socat:socat haproxy:haproxy'
 
 package_missing() {
   case $1 in

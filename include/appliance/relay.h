@@ -5,8 +5,8 @@
  * - Of several targets the one that answered last is tried first, then the next ones in their order.
  * - An end of sending (FIN) is passed on, each direction by itself; so is a reset, behind what had arrived before it. A peer that is
  *   gone without a word is found by keepalive after about 90 s. There is no other limit of time: who reads slowly may do so for ever.
- * - What one side sends faster than the other takes stays in the kernel: the relay holds at most one piece (16 KiB, or a pipe of it)
- *   a direction. An idle connection holds two descriptors and no buffer.
+ * - What one side sends faster than the other takes stays in the kernel: the relay holds at most one piece (16 KiB, or one
+ *   of few pipes of 512 KiB) a direction. An idle connection holds two descriptors and no buffer.
  * - Sessions to a target that is no longer named are reset, so that clients connect anew (keep = false), or live on (keep = true).
  * What it has to say of connections it says once and counts the rest: nobody fills a log by connecting.
  * Everything runs in the loop and nothing waits. SIGPIPE must be ignored, as it is in the program: relay_open sees to that. */

@@ -11,10 +11,10 @@
 
 enum {
     EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (int)EPOLLET,
-    A_TURN = 512 * 1024, /* bytes of one connection before others, and the rest of the program, have their turn */
-    IDLE_S = 30,         /* a silent peer is asked after so long, */
-    PROBE_S = 10,        /* so often, */
-    PROBES = 6,          /* and is gone when it has not answered so many times */
+    A_TURN = 1024 * 1024, /* bytes of one connection before others, and the rest of the program, have their turn */
+    IDLE_S = 30,          /* a silent peer is asked after so long, */
+    PROBE_S = 10,         /* so often, */
+    PROBES = 6,           /* and is gone when it has not answered so many times */
 };
 
 static void next_try(struct relay_session *, const struct err *);
