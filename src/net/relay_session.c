@@ -134,14 +134,13 @@ static void try_over(struct timer *t)
 
 /* Linux lets a socket connect to itself, when the port it was given is the one it asks for and nobody listens there (a simultaneous open
  * with oneself). */
-static bool is_itself(int fd)
+static bool is_itself(const struct relay_session *s)
 {
-    struct relay_address here = {.length = sizeof here.sock}, there = {.length = sizeof there.sock};
-    if (getsockname(fd, &here.sock.any, &here.length) < 0 || getpeername(fd, &there.sock.any, &there.length) < 0)
-        return false;
-    relay_address_print(&here);
-    relay_address_print(&there);
-    return strcmp(here.text, there.text) == 0;
+    struct relay_address own = {.length = sizeof own.sock};
+    if (getsockname(s->target.io.fd, &own.sock.any, &own.length) < 0 || own.sock.v4.sin_port != s->address.sock.v4.sin_port)
+        return false; /* the port is at the same place in both families */
+    relay_address_print(&own);
+    return strcmp(own.text, s->address.text) == 0;
 }
 
 static void target_ready(struct watch *w, uint32_t events)
@@ -158,7 +157,7 @@ static void target_ready(struct watch *w, uint32_t events)
         code = errno;
     if (code == 0 && !(events & EPOLLOUT))
         return;
-    if (code == 0 && is_itself(w->fd))
+    if (code == 0 && is_itself(s))
         code = ECONNREFUSED;
     if (code != 0) {
         struct err err;

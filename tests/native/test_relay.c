@@ -1,6 +1,8 @@
 /* The relay: whom it connects with whom, and how connections end. The ways of the bytes themselves: test_relay_bytes.c. */
 #include "relaying.h"
 
+#include "appliance/sys.h"
+
 static void test_bytes_go_both_ways(void **state)
 {
     (void)state;
@@ -229,6 +231,30 @@ static void test_a_refusing_target_does_not_outlast_the_waiting(void **state)
     assert_non_null(strstr(said, "no target answers\n"));
 }
 
+/* As it happens by chance, once in some ten thousand tries: the port that the kernel gives is the one we ask for. */
+static int connect_to_itself(int fd, const struct sockaddr *address, socklen_t length)
+{
+    if (bind(fd, address, length) < 0)
+        fail_msg("bind: %s", strerror(errno));
+    return connect(fd, address, length);
+}
+
+static void test_a_socket_that_met_itself_is_no_target(void **state)
+{
+    (void)state;
+    struct server gone = server_gone();
+    int (*real)(int, const struct sockaddr *, socklen_t) = sys.connect;
+    open_relay();
+    sys.connect = connect_to_itself;
+    lead_to(&gone, NULL);
+    int client = client_new();
+    TURN_UNTIL(loop, lines_said("no target answers") == 1);
+    sys.connect = real;
+    assert_int_equal(relay_count(relay).served, 0);
+    assert_non_null(strstr(said, "refused"));
+    close(client);
+}
+
 static void test_a_moved_target_resets_what_led_to_it(void **state)
 {
     (void)state;
@@ -378,6 +404,7 @@ int main(void)
         TEST(test_a_target_that_does_not_answer_in_time_is_left),
         TEST(test_many_who_wait_for_a_refusing_target_make_no_storm),
         TEST(test_a_refusing_target_does_not_outlast_the_waiting),
+        TEST(test_a_socket_that_met_itself_is_no_target),
         TEST(test_a_moved_target_resets_what_led_to_it),
         TEST(test_kept_connections_outlive_their_target),
         TEST(test_who_was_on_the_way_to_a_former_target_goes_to_the_new_one),

@@ -354,6 +354,44 @@ static int inheritable(void)
     return count;
 }
 
+static void test_a_target_moves_under_traffic(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    struct server a = server_new(), b = server_new();
+    struct pair pairs[MANY];
+    struct stream streams[MANY];
+    open_relay();
+    for (int round = 0; round < 10; round++) {
+        struct server *from = round % 2 ? &b : &a, *to = round % 2 ? &a : &b;
+        lead_to(from, NULL);
+        for (int i = 0; i < MANY; i++) {
+            pairs[i] = connected(from);
+            streams[i] = (struct stream){.from = i % 2 ? pairs[i].client : pairs[i].target,
+                                         .to = i % 2 ? pairs[i].target : pairs[i].client,
+                                         .length = 256 * (size_t)MIB};
+        }
+        for (int turns = 0; turns < 3 + 5 * round; turns++) {
+            for (int i = 0; i < MANY; i++) {
+                stream_send(&streams[i], SIZE_MAX);
+                stream_hear(&streams[i]);
+            }
+            loop_turn(loop, 0, NULL);
+        }
+        lead_to(to, NULL);
+        assert_int_equal(relay_count(relay).established, 0);
+        struct pair after = connected(to);
+        talk(after);
+        pair_close(after);
+        TURN_UNTIL(loop, relay_count(relay).established == 0);
+        for (int i = 0; i < MANY; i++)
+            pair_close(pairs[i]);
+    }
+    assert_int_equal(relay_count(relay).cut, 10 * MANY);
+    close(a.fd);
+    close(b.fd);
+}
+
 static void test_no_child_inherits_a_descriptor(void **state)
 {
     (void)state;
@@ -384,6 +422,7 @@ int main(void)
         TEST(test_without_descriptors_clients_wait_and_nobody_spins),
         TEST(test_each_system_call_may_fail_once),
         TEST(test_it_can_be_closed_at_any_moment),
+        TEST(test_a_target_moves_under_traffic),
         TEST(test_no_child_inherits_a_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
