@@ -2,22 +2,11 @@
 local json = require "appliance.json"
 local parts = require "aws_parts"
 
-local program = assert(os.getenv "APPLIANCE", "APPLIANCE must name the program")
+local outside = require "outside"
+
 local ROLE <const> = "arn:aws:iam::123456789012:role/etl"
 
-local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read "a"
-  if file then file:close() end
-  return text
-end
-
-local function output(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read "a"
-  pipe:close()
-  return text
-end
+local output, write = outside.output, outside.write
 
 local function counts(imds) return json.decode(output("curl -s --noproxy '*' " .. imds.url .. "/test/counts")) end
 
@@ -37,28 +26,18 @@ print(keys.method, frozen.access_key, frozen.token)
 end
 
 describe("a node with an instance's role", function()
-  local imds, home, node, environment
-
-  local function run(words, more)
-    return output(("cd %s; %s %s timeout 60 %s %s 2>&1"):format(home, environment, more or "", program, words))
-  end
-
-  local function await(what, condition)
-    for _ = 1, 600 do
-      if condition() then return end
-      os.execute "sleep 0.05"
-    end
-    error(("did not come: %s\n%s"):format(what, read(home .. "/log")))
-  end
+  local imds, home, node
 
   --- The AWS variables of a service, as it sees them.
   local function environment_of(name)
-    local pid
-    for _, service in ipairs(json.decode(run "status --json").services) do
-      if service.name == name then pid = service.pid end
-    end
+    local _, text = node:run { "status", "--json" }
     local env = {}
-    for key, value in read(("/proc/%d/environ"):format(pid)):gmatch "(AWS_[^=]*)=([^%z]*)" do env[key] = value end
+    for _, service in ipairs(json.decode(text).services) do
+      if service.name == name then
+        for key, value in pairs(outside.environment_of(service.pid)) do env[key:find "^AWS_" and key or 1] = value end
+      end
+    end
+    env[1] = nil
     return env
   end
 
@@ -66,11 +45,11 @@ describe("a node with an instance's role", function()
     imds = parts.fake_imds { lifetime = 21600 }
     home = parts.path ".node"
     assert(os.execute(("mkdir -p %s/profiles %s/state %s/spark/bin"):format(home, home, home)))
-    environment = ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s AWS_REGION=eu-west-1 "
-      .. "AWS_EC2_METADATA_DISABLED=false AWS_EC2_METADATA_SERVICE_ENDPOINT=%s AWS_ENDPOINT_URL_STS=%s ROLE_MAPPING=label:etl=%s;")
-      :format(home, home, home, imds.url, imds.url, ROLE)
-    local file = assert(io.open(home .. "/profiles/plain.lua", "w"))
-    file:write((([[
+    node = outside.node(home, ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s "
+      .. "AWS_REGION=eu-west-1 AWS_EC2_METADATA_DISABLED=false "
+      .. "AWS_EC2_METADATA_SERVICE_ENDPOINT=%s AWS_ENDPOINT_URL_STS=%s ROLE_MAPPING=label:etl=%s;")
+      :format(home, home, home, imds.url, imds.url, ROLE))
+    write(home .. "/profiles/plain.lua", (([[
       local json = require "appliance.json"
       return profile { doc = "One service.", settings = {}, facts = {},
         plan = function()
@@ -81,16 +60,12 @@ describe("a node with an instance's role", function()
           }
         end }
     ]]):gsub("ROOT", home)))
-    file:close()
     os.execute(("printf '#!/bin/sh\\nexec env\\n' >%s/spark/bin/run-example; chmod +x %s/spark/bin/run-example"):format(home, home))
-    os.execute(("%s exec setsid %s run >>%s/log 2>&1 & echo $! >%s/pid"):format(environment, program, home, home))
-    node = tonumber((read(home .. "/pid")))
-    await("the node is well", function() return run("healthcheck"):find "one is up" end)
+    node:start()
   end)
 
   teardown(function()
-    os.execute("kill " .. node)
-    await("the node has ended", function() return not os.execute(("kill -0 %d 2>/dev/null"):format(node)) end)
+    node:stop()
     os.execute("rm -r " .. home)
     imds:close()
   end)
@@ -110,7 +85,8 @@ describe("a node with an instance's role", function()
 
   it("gives a labelled job its role, by STS", function()
     local env = {}
-    for key, value in run("client run-example", "JOB_LABEL=etl"):gmatch "(AWS_[%w_]*)=([^\n]*)" do env[key] = value end
+    local _, text = node:run({ "client", "run-example" }, "JOB_LABEL=etl")
+    for key, value in text:gmatch "(AWS_[%w_]*)=([^\n]*)" do env[key] = value end
     env.AWS_EC2_METADATA_SERVICE_ENDPOINT, env.AWS_EC2_METADATA_DISABLED = nil, nil
     assert.matches("^container%-role ASIASTS%d+ ", botocore(env))
     assert.equal(ROLE, counts(imds).last.sts.RoleArn)
@@ -185,13 +161,13 @@ describe("at the moment of expiry", function()
         seen[#seen + 1] = number
       end)
     end
-    task.sleep(0.2)
+    while server.listener:clients() < 50 do task.sleep(0.001) end
     server.listener:close()                                    -- as a crash does; who waited is hung up on, and asks again
     server = start()
     assert.equal(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, server:environment { name = "worker" }.AWS_CONTAINER_CREDENTIALS_FULL_URI)
     assert.is_true(group:wait())
     assert.equal(50, #seen)
-    while client() ~= 2 do task.sleep(0.05) end
+    repeat until client() == 2
     assert.equal(2, counts(imds).document)                     -- the first one, and one for all fifty
 
     server:close()

@@ -156,8 +156,11 @@ assert(transfer.put { bucket = "bucket", key = "progress", from = args.path, pro
 end })
 local nothing, late = transfer.put { bucket = "bucket", key = "late", from = args.path, timeout = 0.02 }
 assert(nothing == nil and late.kind == "timeout", tostring(late))
-local worker = task.start(function() transfer.put { bucket = "bucket", key = "cancelled", from = args.path } end)
-task.sleep(0.1)
+local begun = task.queue(1)
+local worker = task.start(function()
+  transfer.put { bucket = "bucket", key = "cancelled", from = args.path, progress = function() begun:put(true) end }
+end)
+begun:get()
 worker:cancel()
 local ok, why = pcall(transfer.put, { bucket = "bucket", key = "raises", from = args.path, progress = function() error "enough" end })
 assert(not ok and tostring(why):find "enough")

@@ -1,75 +1,18 @@
 -- The program serves the credentials of its own environment to its services, which have none in theirs.
 local json = require "appliance.json"
 
-local program = assert(os.getenv "APPLIANCE", "APPLIANCE must name the program")
+local outside = require "outside"
+
 local KEY <const>, SECRET <const> = "AKIASYSTEMTEST000000", "system/test/secret"
 
-local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read "a"
-  if file then file:close() end
-  return text
-end
-
-local function output(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read "a"
-  pipe:close()
-  return text
-end
+local read, write, output, quote, environment_of = outside.read, outside.write, outside.output, outside.quote, outside.environment_of
 
 local function mode(path) return (output("stat -c %a " .. quote(path) .. " 2>/dev/null"):gsub("\n", "")) end
 
---- The environment of a process that runs: { NAME = value }
-local function environment_of(pid)
-  local env = {}
-  for entry in (read(("/proc/%d/environ"):format(pid)) or ""):gmatch "[^%z]+" do
-    local name, value = entry:match "^([^=]*)=(.*)$"
-    if name then env[name] = value end
-  end
-  return env
-end
-
 describe("a node that serves credentials", function()
-  local home, node, environment
+  local home, node
 
-  local function sh(script)
-    local pipe = assert(io.popen(("cd %s; %s { %s; } 2>%s/stderr; echo \"=$?\""):format(home, environment, script, home)))
-    local text = pipe:read "a"
-    pipe:close()
-    local out, code = text:match "^(.*)=(%d+)\n$"
-    return tonumber(code), out, read(home .. "/stderr")
-  end
-
-  local function run(words, more)
-    local quoted = {}
-    for i, word in ipairs(words) do quoted[i] = quote(word) end
-    return sh(("%s timeout 60 %s %s"):format(more or "", quote(program), table.concat(quoted, " ")))
-  end
-
-  local function await(what, condition)
-    for _ = 1, 600 do
-      if condition() then return end
-      os.execute "sleep 0.05"
-    end
-    error(("did not come: %s\n%s"):format(what, read(home .. "/log")))
-  end
-
-  local function is_alive(pid) return (os.execute(("kill -0 %d 2>/dev/null"):format(pid))) end
-
-  local function start()
-    os.execute(("%s exec setsid %s run >>%s/log 2>&1 & echo $! >%s/pid"):format(environment, quote(program), home, home))
-    node = tonumber((read(home .. "/pid")))
-    await("the node is well", function() return (run { "healthcheck" }) == 0 end)
-  end
+  local function run(words, more) return node:run(words, more) end
 
   local function service(name)
     local _, text = run { "status", "--json" }
@@ -89,10 +32,10 @@ describe("a node that serves credentials", function()
     home = os.tmpname()
     os.remove(home)
     assert(os.execute(("mkdir -p %s/profiles %s/state %s/spark/bin"):format(home, home, home)))
-    environment = ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s AWS_REGION=eu-west-1 "
-      .. "AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/theirs "
+    node = outside.node(home, ("export STATE_DIR=%s/state APPLIANCE_PROFILES=%s/profiles PROFILE=plain NO_COLOR=1 HOME=%s "
+      .. "AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/theirs "
       .. "AWS_EC2_METADATA_DISABLED=true ROLE_MAPPING_FILE=%s/roles BROKER_PORT_FILE=%s/port; unset AWS_SESSION_TOKEN AWS_PROFILE;")
-      :format(home, home, home, KEY, SECRET, home, home)
+      :format(home, home, home, KEY, SECRET, home, home))
     write(home .. "/roles", "")
     write(home .. "/port", "0")
     write(home .. "/spark/bin/run-example", "#!/bin/sh\nexec env\n")
@@ -115,12 +58,11 @@ describe("a node that serves credentials", function()
             } }
         end }
     ]]):gsub("ROOT", home):gsub("PLACES", os.getenv "PATH"))
-    start()
+    node:start()
   end)
 
   teardown(function()
-    if is_alive(node) then os.execute("kill " .. node) end
-    await("the node has ended", function() return not is_alive(node) end)
+    node:stop()
     os.execute("rm -r " .. home)
   end)
 
@@ -149,7 +91,7 @@ describe("a node that serves credentials", function()
 
   it("tells who got them, and neither key nor token", function()
     fetch(environment_of(service "two".pid))
-    local _, text = sh(("curl -s --unix-socket %s/state/control.sock http://node/credentials"):format(home))
+    local _, text = node:sh(("curl -s --unix-socket %s/state/control.sock http://node/credentials"):format(home))
     local shown = json.decode(text)
     local served = {}
     for _, grant in ipairs(shown.grants) do served[grant.name] = grant.served end
@@ -157,7 +99,7 @@ describe("a node that serves credentials", function()
     assert.equal(0, served.uploader)
     local _, plan = run { "plan", "--json" }
     local _, state = run { "status", "--json" }
-    for _, said in ipairs { text, plan, state, read(home .. "/log") } do
+    for _, said in ipairs { text, plan, state, node:log() } do
       assert.is_nil(said:find(SECRET, 1, true))
       assert.is_nil(said:find(read(home .. "/state/credentials/two"), 1, true))
     end
@@ -168,11 +110,11 @@ describe("a node that serves credentials", function()
     local env = environment_of(before.pid)
     write(home .. "/roles", "label:nightly=arn:aws:iam::123456789012:role/nightly\n")
     write(home .. "/port", "20000")
-    os.execute("kill -HUP " .. node)
-    await("the reload", function() return read(home .. "/log"):find "SIGHUP: settings and profile were read again and are in force" end)
+    node:signal "HUP"
+    node:await("the reload", function() return node:log():find "SIGHUP: settings and profile were read again and are in force" end)
     assert.matches("SIGHUP: BROKER_PORT=20000 counts from the next start of this program; until then it stays BROKER_PORT=0\n",
-      read(home .. "/log"), 1, true)
-    assert.is_nil(read(home .. "/log"):find("SIGHUP: CREDENTIALS_BROKER", 1, true))
+      node:log(), 1, true)
+    assert.is_nil(node:log():find("SIGHUP: CREDENTIALS_BROKER", 1, true))
     write(home .. "/port", "0")
     assert.equal(before.pid, service "one".pid)
     assert.equal(200, tonumber(output(("curl -s --noproxy '*' -o /dev/null -w '%%{http_code}' -H \"Authorization: $(cat %s)\" %s")
@@ -210,17 +152,15 @@ describe("a node that serves credentials", function()
 
   it("is the same to its clients after it was killed, and leaves nothing when it is stopped", function()
     local env = environment_of(service "one".pid)
-    os.execute("kill -9 " .. node)
-    await("it is dead", function() return not is_alive(node) end)
-    start()
+    assert.equal(128 + 9, node:stop "KILL")
+    node:start()
     local again = environment_of(service "one".pid)
     assert.equal(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, again.AWS_CONTAINER_CREDENTIALS_FULL_URI)
     assert.equal(KEY, fetch(env).AccessKeyId)
-    os.execute("kill " .. node)
-    await("the node has ended", function() return not is_alive(node) end)
+    assert.equal(0, node:stop())
     assert.equal("", mode(home .. "/state/credentials"))
     assert.equal(KEY, json.decode(read(home .. "/last")).AccessKeyId)   -- who was told to stop could still upload something
-    start()
+    node:start()
     assert.not_equal(env.AWS_CONTAINER_CREDENTIALS_FULL_URI, environment_of(service "one".pid).AWS_CONTAINER_CREDENTIALS_FULL_URI)
   end)
 end)

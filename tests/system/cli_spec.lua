@@ -1,50 +1,16 @@
 -- The program itself from the command line: one node with plain services, and every command against it.
 local json = require "appliance.json"
+local outside = require "outside"
 
-local program = assert(os.getenv "APPLIANCE", "APPLIANCE must name the program")
-
-local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
-local function command_line(words)
-  local parts = {}
-  for i, word in ipairs(words) do parts[i] = quote(word) end
-  return table.concat(parts, " ")
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
-local function read(path)
-  local file = io.open(path)
-  local text = file and file:read "a"
-  if file then file:close() end
-  return text
-end
+local program = outside.PROGRAM
+local read, write, quote, command_line = outside.read, outside.write, outside.quote, outside.command_line
 
 describe("the program", function()
   local home, environment, node
 
-  --- -> exit code, stdout, stderr
-  local function sh(script)
-    local pipe = assert(io.popen(("cd %s; %s { %s; } 2>%s/stderr; echo \"=$?\""):format(home, environment, script, home)))
-    local text = pipe:read "a"
-    pipe:close()
-    local out, code = text:match "^(.*)=(%d+)\n$"
-    return tonumber(code), out, read(home .. "/stderr")
-  end
-
-  local function run(...) return sh("timeout 60 " .. command_line { program, ... }) end
-
-  local function await(what, condition)
-    for _ = 1, 600 do
-      if condition() then return end
-      os.execute "sleep 0.05"
-    end
-    error(("did not come: %s\n%s"):format(what, read(home .. "/log")))
-  end
+  local function sh(script) return node:sh(script) end
+  local function run(...) return node:run { ... } end
+  local function await(...) return node:await(...) end
 
   setup(function()
     home = os.tmpname()
@@ -62,14 +28,12 @@ describe("the program", function()
         end }
     ]])
     write(home .. "/profiles/faulty.lua", "return profile { settings = {}, plan = 7 }")
-    os.execute(("%s exec setsid %s run >%s/log 2>&1 & echo $! >%s/pid"):format(environment, quote(program), home, home))
-    node = tonumber((read(home .. "/pid")))
-    await("the node is well", function() return (run "healthcheck") == 0 end)
+    node = outside.node(home, environment)
+    node:start()
   end)
 
   teardown(function()
-    os.execute("kill " .. node)
-    await("the node has ended", function() return not os.execute(("kill -0 %d 2>/dev/null"):format(node)) end)
+    assert.equal(0, node:stop())
     assert.is_nil(io.open(home .. "/state/control.sock"), "the socket is left behind")
     os.execute("rm -r " .. home)
   end)
@@ -85,11 +49,11 @@ describe("the program", function()
   it("shows its state", function()
     local code, text, err = run "status"
     assert.same({ 0, "" }, { code, err })
-    assert.matches("^plain: running; spark%-appliance %S+, pid " .. node .. ",", text)
+    assert.matches("^plain: running; spark%-appliance %S+, pid " .. node.pid .. ",", text)
     assert.matches("\nsteady +up +%d+ ", text)
     local shown = json.decode(select(2, run("status", "--json")))
     assert.equal(2, #shown.services)
-    assert.equal(node, shown.program.pid)
+    assert.equal(node.pid, shown.program.pid)
   end)
 
   it("shows its state anew when it changes, until nobody reads any more", function()
@@ -318,7 +282,7 @@ describe("the program", function()
   end)
 
   local function count_descriptors()
-    local pipe = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(node)))
+    local pipe = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(node.pid)))
     local count = tonumber(pipe:read "a")
     pipe:close()
     return count
@@ -335,7 +299,7 @@ describe("the program", function()
   it("grows by nothing with health checks", function()
     if os.getenv "SANITIZED" then return pending "the sanitizer keeps what was freed" end
     local function private()
-      local rollup = read(("/proc/%d/smaps_rollup"):format(node))
+      local rollup = read(("/proc/%d/smaps_rollup"):format(node.pid))
       return rollup and tonumber(rollup:match "\nPrivate_Dirty: +(%d+) kB")
     end
     local ask = "yes url=http://x/health | head -n 2000 | curl -s -K - --unix-socket state/control.sock >/dev/null"
