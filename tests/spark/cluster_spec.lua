@@ -1,5 +1,6 @@
 -- Nodes of a cluster without a ZooKeeper: the worker and the SQL server of one, the master of another, which comes late, dies and comes
 -- back.
+local file = require "appliance.core.file"
 local http = require "appliance.core.http"
 local json = require "appliance.json"
 local spark_node = require "spark_node"
@@ -20,6 +21,17 @@ local function await_worker(port)
     return page and page.status == "ALIVE" and page.aliveworkers == 1
   end)
   return task.now() - began
+end
+
+--- The processes of executors below a node, as one text.
+local function executors(node)
+  local pids = {}
+  for _, pid in ipairs(node:processes()) do
+    local command = file.read(("/proc/%d/cmdline"):format(pid)) or ""
+    if command:find("CoarseGrainedExecutorBackend", 1, true) then pids[#pids + 1] = pid end
+  end
+  table.sort(pids)
+  return table.concat(pids, " ")
 end
 
 describe("a worker and an SQL server whose master comes later", function()
@@ -57,7 +69,8 @@ describe("a worker and an SQL server whose master comes later", function()
   end)
 
   it("outlive it: the same worker, executors and SQL server serve when it is back", function()
-    local pid, sql, from = worker:pid "worker", worker:pid "thriftserver", #master.text
+    local pid, sql, from, running = worker:pid "worker", worker:pid "thriftserver", #master.text, executors(worker)
+    assert.not_equal("", running)
     kill(master:pid "master")
     master:wait_ready("master", from)
     await_worker(master.port + 1)
@@ -65,6 +78,7 @@ describe("a worker and an SQL server whose master comes later", function()
     assert.equal(sql, worker:pid "thriftserver")
     local rows, output = worker:sql "select 40 + 3"
     assert.matches("43", rows or output)
+    assert.equal(running, executors(worker))
     local counted
     counted, output = master:word_count()
     assert.is_string(counted, output)

@@ -24,7 +24,7 @@ local function checked(names, port)
   if #names > MOST then return nil, ("it lists %d servers"):format(#names) end
   local servers = {}
   for i, name in ipairs(names) do
-    local host = type(name) == "string" and types.address(name, {})
+    local host = type(name) == "string" and #name <= 255 and types.address(name, {})
     if not host then return nil, "its list holds something that is no host" end
     servers[i] = types.hosts_text { { host = host, port = port } }
   end
