@@ -2,7 +2,8 @@
  * wherever that runs at the moment. Bytes only: it knows no protocol, no name server and no Lua.
  * - A connection is accepted at once. While there is no target, or none answers, it waits, for at most hold_ms; then it is closed. While
  *   no target answers one connection looks for one and the others wait for what it finds, so a thousand of them make no storm.
- * - Of several targets the one that answered last is tried first, then the next ones in their order.
+ * - Of several targets the one that answered last is tried first, then the next ones in their order. One whose connection was given up
+ *   by its client, or ended before the target had said a word, is tried last: it may accept and be of no use.
  * - An end of sending (FIN) is passed on, each direction by itself; so is a reset, behind what had arrived before it. A peer that is
  *   gone without a word is found by keepalive after about 90 s. There is no other limit of time: who reads slowly may do so for ever.
  * - What one side sends faster than the other takes stays in the kernel: the relay holds at most one piece (16 KiB, or one

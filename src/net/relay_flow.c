@@ -143,6 +143,7 @@ static bool copy_piece(struct relay_flow *f, size_t *budget)
     if (count <= 0)
         return note_empty(f, count);
     size_t length = (size_t)count;
+    f->any = true;
     *budget -= length < *budget ? length : *budget;
     f->bulk = length == sizeof piece;
     /* Less than was asked for: the socket is empty, and what comes from now on is a new edge (epoll(7)). A FIN that came before has had
@@ -173,6 +174,7 @@ static bool splice_in(struct relay_flow *f, size_t *budget)
     if (count <= 0)
         return note_empty(f, count);
     f->piped = (size_t)count;
+    f->any = true;
     f->bulk = count >= THIN;
     *budget -= f->piped < *budget ? f->piped : *budget;
     return true;

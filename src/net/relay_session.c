@@ -236,9 +236,14 @@ void session_flow(struct relay_session *s)
     if (!up)
         budget = SIZE_MAX;
     bool down = flow_move(&s->down, &budget);
-    if (broken || !up || !down)
+    bool broke = broken || !up || !down, finished = s->up.finished && s->down.finished;
+    if ((s->up.ended || s->client.broken) && !s->down.ended && !s->target.broken)
+        s->given_up = true;
+    if (broke || finished)
+        relay_session_over(s);
+    if (broke)
         session_reset(s);
-    else if (s->up.finished && s->down.finished)
+    else if (finished)
         session_close(s);
     else if (budget == 0)
         relay_queue(s);

@@ -172,6 +172,45 @@ static void test_the_next_target_is_tried_and_remembered(void **state)
     close(s.fd);
 }
 
+static void wait_for_none(void)
+{
+    TURN_UNTIL(loop, relay_count(relay).established == 0);
+}
+
+static void test_a_target_that_is_of_no_use_is_left_for_the_next_one(void **state)
+{
+    (void)state;
+    struct server a = server_new(), b = server_new();
+    open_relay();
+    lead_to(&a, &b);
+    struct pair p = connected(&a);
+    close(p.target); /* without a word: no quorum */
+    hears_end(p.client);
+    close(p.client);
+    wait_for_none();
+    p = connected(&b);
+    talk(p);
+    close(p.target); /* it has said something, and it was not the client who had enough */
+    hears_end(p.client);
+    close(p.client);
+    wait_for_none();
+    p = connected(&b);
+    talk(p);
+    close(p.client); /* who had enough of it */
+    hears_end(p.target);
+    close(p.target);
+    wait_for_none();
+    p = connected(&a);
+    reset(p.client);
+    wait_for_none();
+    close(p.target);
+    p = connected(&b);
+    talk(p);
+    pair_close(p);
+    close(a.fd);
+    close(b.fd);
+}
+
 static void test_a_target_that_does_not_answer_in_time_is_left(void **state)
 {
     (void)state;
@@ -401,6 +440,7 @@ int main(void)
         TEST(test_no_hold_means_no_waiting),
         TEST(test_who_leaves_while_waiting_is_forgotten),
         TEST(test_the_next_target_is_tried_and_remembered),
+        TEST(test_a_target_that_is_of_no_use_is_left_for_the_next_one),
         TEST(test_a_target_that_does_not_answer_in_time_is_left),
         TEST(test_many_who_wait_for_a_refusing_target_make_no_storm),
         TEST(test_a_refusing_target_does_not_outlast_the_waiting),
