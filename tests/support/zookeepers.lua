@@ -62,7 +62,8 @@ server.__index = server
 --- Starts it again, after kill or stop; ensemble:ready() waits until it serves.
 function server:start()
   if self.pid then return end
-  local command = ("echo $$; exec env -u LD_PRELOAD setpriv --pdeathsig=KILL java -Xmx%dm -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto " ..
+  local command = ("echo $$; exec env -u LD_PRELOAD setpriv --pdeathsig=KILL " ..
+    "java -Xmx%dm -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xshare:auto "  ..
     "-Dzookeeper.admin.enableServer=false -Dzookeeper.forceSync=no -Dzookeeper.jmx.log4j.disable=true -Djava.net.preferIPv4Stack=true " ..
     "-Dzookeeper.4lw.commands.whitelist=srvr,ruok,cons,wchs,stat -Dlog4j2.configurationFile=%s -Dlog.file=%s -cp %s " ..
     "org.apache.zookeeper.server.quorum.QuorumPeerMain %s >>%s 2>&1 </dev/null"):format(self.heap,
