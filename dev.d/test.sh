@@ -61,7 +61,7 @@ is_wanted() { case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac; }
 # What the wanted groups need, before any clock runs: packages in one go, the Release build with its tests, Spark.
 test_prepare() {
   packages="$PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST"
-  case " $wanted " in *' spark'* | *' docker '* | *' soak '* | *' zookeeper '* | *' cluster '*) packages="$packages $PACKAGES_SPARK" ;; esac
+  case " $wanted " in *' spark'* | *' docker '* | *' soak '* | *' zookeeper '* | *' asan '* | *' cluster '*) packages="$packages $PACKAGES_SPARK" ;; esac
   if is_wanted cluster; then packages="$packages $PACKAGES_CLUSTER"; fi
   if is_wanted aws; then packages="$packages $PACKAGES_PARTS"; fi
   if is_wanted docker && [ "$(id -u)" -eq 0 ]; then packages="$packages $PACKAGES_DOCKER"; fi
@@ -73,7 +73,9 @@ test_prepare() {
   echo "build/gcc 1 0 0" >>"$LOGS/results"
 
   test_spark_versions=
-  if is_wanted spark || is_wanted docker || is_wanted soak || is_wanted zookeeper || is_wanted cluster; then test_spark_versions="$(pinned spark default 2)"; fi
+  if is_wanted spark || is_wanted docker || is_wanted soak || is_wanted zookeeper || is_wanted asan || is_wanted cluster; then
+    test_spark_versions="$(pinned spark default 2)"
+  fi
   if is_wanted spark-3.5; then test_spark_versions="$test_spark_versions $(pinned spark second 2)"; fi
   if is_wanted spark-4.3; then test_spark_versions="$test_spark_versions $(pinned spark newest 2)"; fi
   for version in $test_spark_versions; do
@@ -235,6 +237,15 @@ group_asan() {
       # Pure Lua has nothing to sanitize.
       [ -f "$spec" ] && [ $folder != unit ] && run_lua build-asan "$spec" 600
     done
+  done
+  # The client of ZooKeeper, whose library has threads of its own; the servers are spared.
+  SPARK_HOME=$(spark_home "$(pinned spark default 2)")
+  export SPARK_HOME
+  run_lua build-asan tests/zookeeper/program_spec.lua 300
+  preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+  modules=''
+  for spec in tests/zookeeper/*_spec.lua; do
+    [ "$spec" = tests/zookeeper/program_spec.lua ] || run_lua build-asan "$spec" 300
   done
   suite_prefix=''
   preload=''

@@ -72,7 +72,10 @@ bool zk_fail(struct err *err, int code, const char *verb, const char *path)
     const struct meaning *m = meaning_of(code);
     char subject[160];
     snprintf(subject, sizeof subject, "zk%s%s%s%s", verb ? " " : "", verb ? verb : "", path ? " " : "", path ? path : "");
-    err_set(err, m->kind, m->name[0] == 'E' && m->code != code ? "%s: %s (%s %d)" : "%s: %s (%s)", subject, m->text, m->name, code);
+    if (m->code == code)
+        err_set(err, m->kind, "%s: %s (%s)", subject, m->text, m->name);
+    else
+        err_set(err, m->kind, "%s: %s (%s %d)", subject, m->text, m->name, code);
     if (err)
         err->code = code;
     return false;

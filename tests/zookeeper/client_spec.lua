@@ -191,6 +191,46 @@ describe("a client of ZooKeeper", function()
     assert.is_true(watching:is_alive())
   end)
 
+  it("tells the next who asks, when the one who waited was cancelled", function()
+    local client <close> = open()
+    local it <close> = client:watch "/cancelled"
+    local function next_one() return it() end
+    assert.is_true(it().absent)
+    local waits = task.start(next_one)
+    client:sync "/"                                          -- it waits by now
+    local _, err = pcall(it)
+    assert.matches("another task waits for this watch", tostring(err))
+    waits:cancel()
+    client:create("/cancelled", "here")
+    assert.equal("here", it().data)
+    local reads = task.start(next_one)
+    client:set("/cancelled", "there")
+    reads:cancel()
+    assert.equal("there", within(next_one).data)
+    waits = task.start(next_one)
+    client:sync "/"
+    client:close()
+    local ok, value, fault = waits:join(GENEROUS)
+    assert.is_true(ok and value == nil and fault.code == "CLOSING")
+  end)
+
+  it("may be told of many changes at once, and is told of the last", function()
+    local client <close> = open()
+    client:create("/burst", "0")
+    local it <close> = client:watch "/burst"
+    local function next_one() return it() end
+    assert.equal("0", it().data)
+    for i = 1, 100 do client:set("/burst", tostring(i)) end
+    local last
+    repeat last = within(next_one).data until last == "100"
+    local group <close> = task.group()
+    for i = 1, 200 do group:start(function() assert(client:set("/burst", "g" .. i)) end) end
+    assert.is_true((group:wait()))
+    local version = select(2, client:get "/burst").version
+    assert.equal(300, version)
+    repeat last = within(next_one).stat.version until last == version
+  end)
+
   it("tells of children that come and go", function()
     local client <close> = open()
     local list <close> = client:watch_children "/wc"

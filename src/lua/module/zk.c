@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define CHANGE   "appliance.zk.change"
+#define LOOK     "appliance.zk.look"
 #define SHUTDOWN "appliance.zk.shutdown"
 
 struct zk_client *zk_check_client(lua_State *L, int index)
@@ -123,18 +124,37 @@ static int client_change(lua_State *L)
 
 /* --- watches --- */
 
+struct look { /* watch:wait() under way: it goes when its task is cancelled, and the watch stays */
+    struct wait wait;
+    struct zk_looking *at; /* NULL when closed; else it lies below us on the stack */
+};
+
+static int look_close(lua_State *L)
+{
+    struct look *look = luaL_checkudata(L, 1, LOOK);
+    if (look->at)
+        look->at->look = NULL;
+    look->at = NULL;
+    return 0;
+}
+
+static void tell_look(struct zk_looking *w)
+{
+    if (w->look)
+        wait_finish(&w->look->wait);
+}
+
 static int watch_close(lua_State *L)
 {
     struct zk_looking *w = luaL_checkudata(L, 1, ZK_WATCH);
     zk_watch_stop(&w->watch);
-    wait_finish(&w->wait); /* who waits in another task */
+    tell_look(w);
     return 0;
 }
 
 static void fired(struct zk_watch *watch)
 {
-    struct zk_looking *w = (struct zk_looking *)(void *)((char *)watch - offsetof(struct zk_looking, watch));
-    wait_finish(&w->wait);
+    tell_look((struct zk_looking *)(void *)((char *)watch - offsetof(struct zk_looking, watch)));
 }
 
 static int client_watch(lua_State *L)
@@ -154,8 +174,7 @@ static int client_watch(lua_State *L)
 
 static int watch_ended(lua_State *L, int status, lua_KContext context)
 {
-    (void)status, (void)context;
-    wait_reset(&((struct zk_looking *)luaL_checkudata(L, 1, ZK_WATCH))->wait);
+    (void)L, (void)status, (void)context;
     return 0;
 }
 
@@ -163,12 +182,15 @@ static int watch_ended(lua_State *L, int status, lua_KContext context)
 static int watch_wait(lua_State *L)
 {
     struct zk_looking *w = luaL_checkudata(L, 1, ZK_WATCH);
-    luaL_argcheck(L, !w->wait.task, 1, "another task waits for this watch");
+    luaL_argcheck(L, !w->look, 1, "another task waits for this watch");
     lua_settop(L, 1);
-    wait_reset(&w->wait);
+    struct look *look = bind_op(L, sizeof *look, LOOK);
+    bind_pin(L, 1);
+    look->at = w;
+    w->look = look;
     if (w->watch.is_fired || !w->watch.point)
-        wait_finish(&w->wait);
-    return task_await(L, &w->wait, watch_ended);
+        wait_finish(&look->wait);
+    return task_await(L, &look->wait, watch_ended);
 }
 
 /* --- the module --- */
@@ -224,6 +246,7 @@ int luaopen_appliance_native_zk(lua_State *L)
     lua_pop(L, 1);
     bind_type(L, ZK_WATCH, watch_close, watch_methods);
     bind_type(L, CHANGE, change_close, NULL);
+    bind_type(L, LOOK, look_close, NULL);
     zk_open_calls(L);
     luaL_newlib(L, functions);
     /* Once for each Lua, and not collected with a module that is loaded anew: the loop goes away with Lua, handles must go before. */

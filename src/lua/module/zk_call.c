@@ -153,15 +153,19 @@ static int client_call(lua_State *L)
 
 /* --- multi --- */
 
+static bool is_of_session(int code)
+{
+    return code > ZK_NONODE || code == ZK_SESSIONEXPIRED || code == ZK_CLOSING || code == ZK_AUTHFAILED;
+}
+
 static int push_fault(lua_State *L, const struct zk_request *r)
 {
     int index = 0;
     for (int i = 0; i < r->count && r->outcomes; i++)
         if (index == 0 && r->outcomes[i].code != ZK_OK && r->outcomes[i].code != ZK_RUNTIME)
             index = i + 1;
-    /* A loss of the connection is written to each part: then none of them is to blame. */
-    bool is_of_part = index > 0 && r->code <= ZK_NONODE && r->code != ZK_SESSIONEXPIRED && r->code > ZK_QUEUEFULL && r->code != ZK_CLOSING;
-    const struct zk_part *part = is_of_part ? &r->parts[index - 1] : NULL;
+    /* Of a lost connection or session each part has the same: none of them is to blame. */
+    const struct zk_part *part = index > 0 && !is_of_session(r->code) ? &r->parts[index - 1] : NULL;
     struct err err;
     zk_fail(&err, r->code, part ? zk_verb_name(part->verb) : "multi", part ? part->path : NULL);
     zk_push_fail(L, &err, r->code);

@@ -14,7 +14,7 @@ struct zk_held {              /* the userdata of a client */
 
 struct zk_looking { /* the userdata of a watch; user value 1: the client's */
     struct zk_watch watch;
-    struct wait wait;
+    struct look *look; /* who waits for it, one at a time; it takes itself out */
 };
 
 struct zk_client *zk_check_client(lua_State *L, int index);
