@@ -1,5 +1,6 @@
 #include "appliance/family.h"
 #include "appliance/child.h"
+#include "appliance/clock.h"
 #include "appliance/reaper.h"
 #include "appliance/sys.h"
 #include "sweep.h"
@@ -12,7 +13,7 @@
 
 /* So many members are watched at a time: when they have ended the next sweep finds the others. A family of ten thousand must not
  * take our descriptors. */
-enum { WATCHERS = 16, POLL_FIRST_MS = 20, POLL_LAST_MS = 500 };
+enum { WATCHERS = 16, POLL_FIRST_MS = 20, POLL_LAST_MS = 500, UNSURE_LONGEST_MS = 3000 };
 
 struct watcher {
     struct watch watch; /* a pidfd: readable at the end, also of a process that is not our child */
@@ -36,8 +37,10 @@ struct family {
     size_t known_count;
     struct watcher *watchers; /* WATCHERS of them, made when first needed */
     int watched;
-    struct timer poll; /* only where nobody could be watched: no pidfd, or no descriptor left */
+    struct timer poll; /* only where nobody could be watched: no pidfd, no descriptor left, or nobody is sure to be a member */
     int64_t poll_ms;
+    int64_t unsure_due_ns;  /* so long we wait for those who may be members: see count_unsure */
+    uint64_t unsure_faults; /* theirs, at the last sweep */
     void (*gone)(struct family *, void *argument);
     void *argument;
 };
@@ -110,15 +113,24 @@ static size_t find_members(const struct family *f, const struct sweep *s, unsign
 }
 
 /* Orphans whose marker could not be read in the middle of an exec: perhaps they are of this family, and the next sweep will tell. An
- * exec that hangs (on a dead network disk) holds nobody up for more than a few sweeps. */
-static size_t count_unsure(const struct family *f, const struct sweep *s, const unsigned char *member)
+ * exec that hangs (on a dead network disk) holds nobody up for more than a few sweeps. One that executes itself anew without end may be
+ * in the middle of it at each of a few, above all where the processors are short, and would be left behind: as long as they get on,
+ * we look often, up to a limit, for they may be another family's. */
+static size_t count_unsure(struct family *f, const struct sweep *s, const unsigned char *member)
 {
     size_t count = 0;
-    if (!f->marker || f->poll_ms >= POLL_LAST_MS)
+    uint64_t faults = 0;
+    if (!f->marker)
         return 0;
     for (size_t i = 0; i < s->count; i++)
-        count += !member[i] && s->list[i].in_exec && s->list[i].parent == getpid();
-    return count;
+        if (!member[i] && s->list[i].in_exec && s->list[i].parent == getpid()) {
+            count++;
+            faults += s->list[i].faults;
+        }
+    if (count > 0 && faults != f->unsure_faults && clock_ns() < f->unsure_due_ns)
+        f->poll_ms = POLL_FIRST_MS;
+    f->unsure_faults = faults;
+    return f->poll_ms < POLL_LAST_MS ? count : 0;
 }
 
 /* --- signals --- */
@@ -290,6 +302,7 @@ int family_signal(struct family *f, pid_t main, int signal)
     f->main = main && reaper_find(main) ? main : 0;
     f->signal = signal;
     f->poll_ms = POLL_FIRST_MS;
+    f->unsure_due_ns = clock_ns() + UNSURE_LONGEST_MS * NS_PER_MS;
     unwatch_all(f); /* the sweep watches anew those that are left */
     timer_stop(&f->poll);
     bool all_at_once = !f->marker && getpid() == 1;

@@ -97,15 +97,15 @@ static bool read_stat(pid_t pid, struct process *p, bool *shortage)
     const char *rest = stat_of(pid, text, sizeof text, shortage);
     char run_state;
     int parent, session, threads;
-    unsigned long long start;
-    /* fields 3 state, 4 ppid, 5 pgrp, 6 session, 7-19, 20 num_threads, 21 itrealvalue, 22 starttime: proc(5) */
-    if (!rest || sscanf(rest, " %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu", &run_state, &parent,
-                        &session, &threads, &start) != 5)
+    unsigned long long faults, start;
+    /* fields 3 state, 4 ppid, 5 pgrp, 6 session, 7-9, 10 minflt, 11-19, 20 num_threads, 21 itrealvalue, 22 starttime: proc(5) */
+    if (!rest || sscanf(rest, " %c %d %*d %d %*d %*d %*u %llu %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu", &run_state, &parent,
+                        &session, &faults, &threads, &start) != 6)
         return false;
     /* A first thread that ended before the others shows as a zombie, too, but the process lives. */
     if (run_state == 'X' || (run_state == 'Z' && threads <= 1))
         return false;
-    *p = (struct process){.pid = pid, .parent = parent, .session = session, .start = start, .parent_index = -1};
+    *p = (struct process){.pid = pid, .parent = parent, .session = session, .start = start, .faults = faults, .parent_index = -1};
     return true;
 }
 

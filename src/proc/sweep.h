@@ -15,6 +15,7 @@ struct process {
     int parent_index;   /* in the list; -1: not there */
     bool known_session; /* it is in the session of a living child of child.c, so there is no question whose it is */
     bool in_exec;       /* its marker can't be read just now */
+    uint64_t faults;    /* minor page faults so far: an exec that gets on has ever more, one that hangs has not */
     uint32_t marker;    /* offset into texts of "name@instance"; 0: none, or not readable */
 };
 

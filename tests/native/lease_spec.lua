@@ -19,7 +19,7 @@ describe("a lease", function()
   local function run(name, command, more)
     local spec = {
       name = name, command = command,
-      env = { PATH = os.getenv "PATH", LUA_PATH = os.getenv "LUA_PATH", LUA_CPATH = os.getenv "LUA_CPATH" },
+      env = { PATH = os.getenv "PATH" },
       backoff = { min = 60, max = 60 }, log = { console = false }, stop = { grace = 1 },
     }
     for key, value in pairs(more or {}) do spec[key] = value end
@@ -49,7 +49,9 @@ describe("a lease", function()
 
   --- Starts tests/support/lease_job.lua -> its pid, that of its service, the deadline
   local function job(seconds, what)
-    run("lease-job", { "/usr/bin/lua5.4", "tests/support/lease_job.lua", folder, tostring(seconds), what })
+    local env = {}
+    for _, variable in ipairs { "PATH", "LUA_PATH", "LUA_CPATH", "LD_PRELOAD", "ASAN_OPTIONS" } do env[variable] = os.getenv(variable) end
+    run("lease-job", { "/usr/bin/lua5.4", "tests/support/lease_job.lua", folder, tostring(seconds), what }, { env = env })
     await("the job's first words", function() return supervise.tail "lease-job":find "due" end)
     local pid, due = supervise.tail("lease-job"):match "pid (%d+)\ndue (%d+)"
     return supervise.view "lease-job".pid, tonumber(pid), tonumber(due)

@@ -479,6 +479,66 @@ static void a_stranger_who_got_the_number_is_not_hit(void **unused)
     }
 }
 
+/* --- those whose environment can't be read --- */
+
+static ssize_t (*real_read)(int, void *, size_t);
+static int looks_hidden, looks;
+static char hidden[64]; /* /proc/<pid>/environ */
+
+/* For so many looks it is empty, as in the middle of an exec. */
+static ssize_t read_hidden(int fd, void *out, size_t size)
+{
+    char link[32], path[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length > 0 ? length : 0] = 0;
+    if (strcmp(path, hidden) == 0 && looks++ < looks_hidden)
+        return 0;
+    return real_read(fd, out, size);
+}
+
+/* What main leaves when it is killed, in a session of its own, has no environment to be seen for so many looks. */
+static void leave_hidden(const char *word, int count)
+{
+    start(&a, "a", "/bin/sh", "-c", "setsid \"$1\" \"$2\" & echo $! > \"$0/left\"; exec \"$1\" say up hang", folder, test_program("puppet"),
+          word, NULL);
+    await_line(&a);
+    snprintf(hidden, sizeof hidden, "/proc/%d/environ", atoi(scratch_read(folder, "left")));
+    child_signal(&a.child, SIGKILL, REACH_LEADER);
+    TURN_UNTIL(loop, a.ended);
+    assert_int_equal(reaper_strangers(), 1);
+    fault_clear(); /* so that the table is the test's to change */
+    looks_hidden = count;
+    looks = 0;
+    real_read = sys.read;
+    sys.read = read_hidden;
+    assert_int_equal(family_signal(a.family, 0, SIGKILL), 1);
+}
+
+static void one_in_the_middle_of_an_exec_is_waited_for_as_long_as_it_gets_on(void **unused)
+{
+    (void)unused;
+    leave_hidden("again", 20);
+    TURN_UNTIL(loop, a.gone);
+    sys.read = real_read;
+    assert_int_equal(reaper_strangers(), 0);
+    assert_true(looks > 20);
+    finish(&a);
+}
+
+static void one_that_does_not_get_on_is_not_waited_for(void **unused)
+{
+    (void)unused;
+    leave_hidden("hang", 1000000);
+    TURN_UNTIL(loop, a.gone);
+    sys.read = real_read;
+    assert_int_equal(reaper_strangers(), 1);
+    a.gone = false;
+    family_signal(a.family, 0, SIGKILL); /* it has an environment after all */
+    TURN_UNTIL(loop, a.gone);
+    finish(&a);
+}
+
 /* --- everybody --- */
 
 static bool everybody_gone;
@@ -659,6 +719,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_zombie_that_nobody_reaps_does_not_count, setup, teardown),
         cmocka_unit_test_setup_teardown(children_born_meanwhile_are_asked_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stranger_who_got_the_number_is_not_hit, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_in_the_middle_of_an_exec_is_waited_for_as_long_as_it_gets_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_does_not_get_on_is_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_family_without_marker_is_everybody_we_answer_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_family_of_very_many_takes_few_descriptors, setup, teardown),
         cmocka_unit_test_setup_teardown(one_turns_families_share_a_sweep, setup, teardown),
