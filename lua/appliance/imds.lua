@@ -3,8 +3,8 @@
 local native = require("appliance.native.aws").imds
 
 local imds = {
+  is_ec2 = require("appliance.core.host").is_ec2,   -- what DMI says; asks nobody
   get = native.get,         -- imds.get "/latest/meta-data/instance-id" -> text | nil, err (kind "missing", code 404: there is no such path)
-  is_ec2 = native.is_ec2,   -- what DMI says; asks nobody
 }
 
 local META <const> = "/latest/meta-data/"

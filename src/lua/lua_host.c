@@ -1,4 +1,5 @@
 /* lua_host.c - appliance.core.host: what this process and this machine are. Nothing here waits, but for host.resolve. */
+#include "appliance/aws_host.h"
 #include "appliance/bind.h"
 #include "appliance/child.h"
 #include "appliance/clock.h"
@@ -283,6 +284,13 @@ static int set_environment(lua_State *L)
     return 0;
 }
 
+/* host.is_ec2() -> whether the machine says by itself that it is an instance of EC2; asks nobody */
+static int is_ec2(lua_State *L)
+{
+    lua_pushboolean(L, aws_host_is_ec2(""));
+    return 1;
+}
+
 /* host.random(bytes) -> so many bytes (at most 256) that nobody can guess */
 static int random_bytes(lua_State *L)
 {
@@ -312,6 +320,7 @@ int luaopen_appliance_core_host(lua_State *L)
                                          {"name", name},
                                          {"addresses", addresses},
                                          {"resolve", resolve_name},
+                                         {"is_ec2", is_ec2},
                                          {"isatty", is_tty},
                                          {"columns", columns},
                                          {"write", write_text},

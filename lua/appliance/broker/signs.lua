@@ -9,24 +9,17 @@ local function is_set(environ, ...)
   return true
 end
 
---- As the firmware says it: KVM instances by their vendor, Xen ones (whose vendor is "Xen") by the hypervisor's id. src/net/aws_host.c
---- looks at the same signs, and some more.
-local function is_ec2(read)
-  return (read "/sys/class/dmi/id/sys_vendor" or ""):find "^Amazon EC2" ~= nil
-    or (read "/sys/class/dmi/id/board_asset_tag" or ""):find "^i%-" ~= nil
-    or (read "/sys/hypervisor/uuid" or ""):lower():find "^ec2" ~= nil
-end
-
 --- signs.found(environ, file) -> "environment", "web identity", "container", "imds"; "profile": there are profile files, which may hold
---- credentials or not; nil: nothing. `file` is appliance.core.file.
-function signs.found(environ, file)
+--- credentials or not; nil: nothing. `file` is appliance.core.file. is_ec2: what to ask whether this is an instance, when not this machine.
+function signs.found(environ, file, is_ec2)
+  is_ec2 = is_ec2 or require("appliance.core.host").is_ec2
   if is_set(environ, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") then return "environment" end
   if is_set(environ, "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN") then return "web identity" end
   if is_set(environ, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") or is_set(environ, "AWS_CONTAINER_CREDENTIALS_FULL_URI") then
     return "container"
   end
   local is_off = (environ.AWS_EC2_METADATA_DISABLED or ""):lower() == "true"
-  if not is_off and (is_set(environ, "AWS_EC2_METADATA_SERVICE_ENDPOINT") or is_ec2(file.read)) then return "imds" end
+  if not is_off and (is_set(environ, "AWS_EC2_METADATA_SERVICE_ENDPOINT") or is_ec2()) then return "imds" end
   for _, name in ipairs { "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE" } do
     if is_set(environ, name) then return "profile" end
   end

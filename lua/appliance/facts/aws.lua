@@ -5,7 +5,7 @@ local aws = {}
 
 local function is_ec2(environ)
   if (environ.AWS_EC2_METADATA_DISABLED or ""):lower() == "true" then return false end
-  return (environ.AWS_EC2_METADATA_SERVICE_ENDPOINT or "") ~= "" or require("appliance.imds").is_ec2()
+  return (environ.AWS_EC2_METADATA_SERVICE_ENDPOINT or "") ~= "" or require("appliance.core.host").is_ec2()
 end
 
 --- A fact source: { region, zone, instance, type, account, ip, image }, of which off EC2 only the region may be there, asking nobody.

@@ -1,5 +1,4 @@
 /* appliance.native.aws.imds - one path of the instance's metadata; the rest is lua/appliance/imds.lua. */
-#include "appliance/aws_host.h"
 #include "appliance/aws_shared.h"
 #include "appliance/bind.h"
 
@@ -52,17 +51,10 @@ static int get(lua_State *L)
     return task_await(L, &op->wait, get_ended);
 }
 
-/* imds.is_ec2([root]) -> whether the machine says so by itself */
-static int is_ec2(lua_State *L)
-{
-    lua_pushboolean(L, aws_host_is_ec2(luaL_optstring(L, 1, "")));
-    return 1;
-}
-
 int aws_open_imds(lua_State *L);
 int aws_open_imds(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"get", get}, {"is_ec2", is_ec2}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"get", get}, {NULL, NULL}};
     bind_type(L, GET, get_close, NULL);
     luaL_newlib(L, functions);
     return 1;
