@@ -95,15 +95,29 @@ function front.sql(bind, port)
   return setmetatable({ relay = relay }, sql)
 end
 
---- The server is there now; nil: nowhere. Sessions with another one are reset, for nobody answers them any more.
+--- The server is there now; nil: nowhere. Sessions with another one are reset, for nobody answers them any more. A node may go by a name
+--- (MASTER_HOST): that is looked up until it is found.
 function sql:lead(to)
   if self.to == to then return end
   self.to = to
-  self.relay:target { to }
+  if self.looking then self.looking:cancel() end
+  self.looking = nil
+  if not to or not has_names { to } then return self.relay:target { to } end
+  self.looking = task.start("address of SQL", function()
+    while true do
+      local list = looked_up { to }
+      if list[1] then return self.relay:target(list) end
+      task.sleep(LOOK_SOON)
+    end
+  end)
 end
 
 function sql:counts() return self.relay:counts() end
-function sql:close() self.relay:close() end
+
+function sql:close()
+  if self.looking then self.looking:cancel() end
+  self.relay:close()
+end
 sql.__close = sql.close
 
 return front

@@ -1,5 +1,7 @@
 --- Minds this node's worker: is it known to whoever leads? Restarts it when it is lost (lost.lua says when).
----   minder.run { env =, probe = "127.0.0.1" (where its page is), masters = function() -> { { host =, port = }, ... } }   -- for ever
+---   minder.run { env =, probe = "127.0.0.1" (where its page is), masters = function() -> { { host =, port = }, ... },
+---     inbox = a queue: what is put there has it look at once, patience = function() -> seconds, instead of WORKER_LOST_AFTER; both optional }
+---   for ever
 --- A master's page holds all its workers, so it is asked for only while there is doubt: after a start, after the worker said that it has
 --- lost its master, and otherwise now and then.
 local leader = require "appliance.cluster.leader"
@@ -44,13 +46,15 @@ end
 
 function minder.run(options)
   local supervise, log = require "appliance.core.supervise", require "appliance.core.log"
-  local inbox, watch = task.queue(), lost.new(options.env.WORKER_LOST_AFTER)
+  local inbox, watch = options.inbox or task.queue(), lost.new(options.env.WORKER_LOST_AFTER)
   local listening <close> = task.start("worker's registration", listen, inbox) -- luacheck: ignore
   while true do
+    if options.patience then watch.patience = options.patience() end
     local run = run_of(supervise.view "worker")
     local seen = run ~= 0 and registration(options) or "unknown"
     if watch:observe(task.now(), seen, run) and run_of(supervise.view "worker") == run then
-      log.warn(("worker: restarted, a master leads and has not known it for %g s (WORKER_LOST_AFTER)"):format(watch.patience))
+      log.warn(("worker: restarted, a master leads and has not known it for %g s%s"):format(watch.patience,
+        watch.patience == options.env.WORKER_LOST_AFTER and " (WORKER_LOST_AFTER)" or ", and this node was away"))
       supervise.restart "worker"
     end
     local pause = seen == "registered" and TRUST or math.min(DOUBT, watch.patience / 3)

@@ -22,7 +22,7 @@ end
 
 --- Where the SQL server of this node is for the relays of all.
 local function sql_of(env, identity)
-  return { host = identity.ip, port = env.SQL_RELAY and env.THRIFT_BACKEND_PORT or env.THRIFT_PORT }
+  return { host = in_uri(identity.ip), port = env.SQL_RELAY and env.THRIFT_BACKEND_PORT or env.THRIFT_PORT }
 end
 
 --- What this node says of itself. Pure. identity: facts/node.lua's; version: Spark's.
@@ -57,8 +57,13 @@ end
 local function probe(ui)
   local ip, port = tostring(ui):match "^http://%[?([^%]/]-)%]?:(%d+)$"
   if not ip then return nil, failure.new("invalid", "%s: its page can't be asked", tostring(ui)) end
+  if not require("appliance.cluster.address").is_numeric(ip) then
+    local found, err = require("appliance.core.host").resolve(ip)
+    if not found then return nil, err end
+    ip = found[1]
+  end
   local answer, err = require("appliance.core.http").request { host = ip, port = math.tointeger(tonumber(port)), path = "/json/",
-    timeout = 3 }
+    timeout = 3, ceiling = 32 << 20 }                          -- 400 bytes for each worker
   if not answer then return nil, err end
   if answer.status ~= 200 then return nil, failure.new("refused", "%s: status %d", ui, answer.status) end
   local status, problem = require("appliance.json").decode(answer.body)
@@ -86,15 +91,28 @@ end
 
 -- ---------------------------------------------------------------- what is known
 
+--- Why there is no list of masters yet.
+local function why_none(self, view)
+  if not self.servers then return "it is not known yet where ZooKeeper is" end
+  if not view or not view.session then return "there is no session with ZooKeeper yet" end
+  if not view.enough then return ("%d of %d masters are here (CLUSTER_SIZE)"):format(#view.masters, self.env.CLUSTER_SIZE) end
+  return "the cluster has no master node yet"
+end
+
 --- What the plan depends on; all else of the picture changes no plan.
 local function fact_of(self, view)
   local masters = view and view.enough and view.masters or {}
   return {
     name = self.env.CLUSTER_NAME, node = self.node.name, dir = self.dir, zookeeper = self.zookeeper,
     masters = table.move(masters, 1, #masters, 1, {}), uri = masters[1] and view.uri or nil,
-    why = not masters[1] and (self.problem or view and view.why) or nil,
+    why = not masters[1] and why_none(self, view) or nil,
     waits = view and view.version and view.version.waits or nil,
   }
+end
+
+--- Whoever follows looks again.
+local function tell(self)
+  for queue in pairs(self.listeners) do queue:put(true) end
 end
 
 --- The agent has another picture.
@@ -106,7 +124,7 @@ local function seen(self, view)
   local fact = fact_of(self, view)
   if not require "appliance.same"(fact, self.fact) then
     self.fact = fact
-    for queue in pairs(self.listeners) do queue:put(true) end
+    tell(self)
   end
   local changes = package.loaded["appliance.control.changes"]
   if changes then changes.tell() end
@@ -129,21 +147,23 @@ function place:relays()
   return { sql = self.sql and self.sql:counts() or nil, zookeeper = self.relay and self.relay.relay:counts() or nil }
 end
 
---- emit(fact) now and whenever it changes, for ever. The first one waits for a picture, but not for long: a node whose ZooKeeper is not
---- there (yet) has its plan all the same, and its services wait for their leases.
+--- emit(fact) now and whenever it changes, for ever; nil, err when it can't be known where ZooKeeper is. The first one waits for a picture,
+--- but not for long: a node whose ZooKeeper is not there (yet), or whose Exhibitor is silent, has its plan all the same, and its services
+--- wait for their leases.
 local PATIENCE <const> = 3
 
 function place:follow(emit)
   local queue = task.queue(1)
   local listening <close> = setmetatable({}, { __close = function() self.listeners[queue] = nil end }) -- luacheck: ignore
   self.listeners[queue] = true
-  local is_whole = function() return self.fact and (self.fact.uri or self.fact.waits) end
+  local is_whole = function() return self.failed or self.fact and (self.fact.uri or self.fact.waits) end
   local limit = task.now() + PATIENCE
   while not is_whole() and task.now() < limit do
     local waiting <close> = task.start("picture of the cluster", function() return queue:get() end)
     waiting:join(limit - task.now())
   end
   while true do
+    if self.failed then return nil, self.failed end
     self.fact = self.fact or fact_of(self, self.view)
     emit(self.fact)
     queue:get()
@@ -151,22 +171,6 @@ function place:follow(emit)
 end
 
 -- ---------------------------------------------------------------- from start to end
-
---- Where ZooKeeper is, again and again.
-local function follow_servers(self, source)
-  local function learned(found)
-    local text = table.concat(found.servers, ",") .. found.chroot
-    self.servers, self.chroot = text, found.chroot
-    if self.relay then self.relay:lead(found.servers) end
-    if self.client then self.client:servers(text) end
-    self.known:put(true)
-  end
-  local result, err = source.start(learned, self.env)
-  if result == nil and err and not self.servers then
-    self.failed = err
-    self.known:put(true)
-  end
-end
 
 local function spawn(self, name, f, ...)
   self.tasks[#self.tasks + 1] = task.start(name, f, ...)
@@ -183,52 +187,111 @@ local function say_farewell(self)
   self:close()
 end
 
---- place.new(env, identity, version) -> place | nil, err. Waits until it is known where ZooKeeper is, not until it is there.
-function place.new(env, identity, version)
-  local self = setmetatable({ env = env, tasks = {}, listeners = {}, events = task.queue(), known = task.queue(1),
-    root = "/spark-appliance/" .. env.CLUSTER_NAME, node = place.node(env, identity, version) }, place)
-  self.dir = self.root .. "/spark/" .. version
-  self.node.guid = hex(random(8))
-  local ok, err = self:open(identity)
-  if not ok then
-    self:close()
-    return nil, err
-  end
-  return self
+--- Masters for who asks their pages: { { host =, port = }, ... }
+local function pages_of(self)
+  local masters = self.view and self.view.masters or {}
+  return masters[1] and require("appliance.settings.types").hosts(table.concat(masters, ","), { port = self.env.MASTER_PORT }) or {}
 end
 
-function place:open(identity)
-  local env, front, err = self.env
-  if env.ZOOKEEPER_RELAY or env.SQL_RELAY then front = require "appliance.cluster.front" end
-  if env.ZOOKEEPER_RELAY then
-    self.relay, err = front.zookeeper()
-    if not self.relay then return nil, err end
+--- A node that was away (its session ended, and it has another) may find its worker's record removed with those of the dead: a new leader
+--- will never call that worker, and Spark's worker asks nobody but the master it knew last. Its executors were given up by then, so there
+--- is nothing to lose by a restart: so long a leader must not have known it, and for so long after a return that is looked at.
+local AWAY_PATIENCE <const>, AWAY_FOR <const> = 8, 300
+
+local function follow_returns(self, inbox)
+  local last
+  for state in self.client:changes() do
+    if state.state == "connected" and state.id ~= last then
+      if last then
+        self.returned = task.now()
+        inbox:put(true)
+      end
+      last = state.id
+    end
   end
-  if env.SQL_RELAY then
-    self.sql, err = front.sql(identity.bind or "0.0.0.0", env.THRIFT_PORT)
-    if not self.sql then return nil, err end
-  end
-  spawn(self, "where ZooKeeper is", follow_servers, self, require("appliance.cluster.zookeepers").servers())
-  self.known:get()
-  if self.failed then return nil, self.failed end
-  self.zookeeper = self.relay and ("127.0.0.1:%d%s"):format(self.relay.port, self.chroot) or self.servers
+end
+
+--- A worker that no leader knows is of no use to anybody: cluster/minder.lua.
+local function mind_worker(self, identity)
+  local env = self.env
+  if not env.START_WORKER or env.SPARK_SSL_ENABLED or (env.WORKER_LOST_AFTER or 0) == 0 then return end
+  local inbox = task.queue()
+  spawn(self, "returns", follow_returns, self, inbox)
+  spawn(self, "worker's registration", require("appliance.cluster.minder").run, {
+    env = env, probe = identity.probe, masters = function() return pages_of(self) end, inbox = inbox,
+    patience = function()
+      local is_back = self.returned and task.now() - self.returned < AWAY_FOR
+      return is_back and math.min(AWAY_PATIENCE, env.WORKER_LOST_AFTER) or env.WORKER_LOST_AFTER
+    end,
+  })
+end
+
+--- The servers are known: from here on the node belongs to the cluster.
+local function enter(self, identity)
+  local env = self.env
   self.client = require("appliance.zk").open { servers = self.servers, session = env.ZOOKEEPER_SESSION, auth = env.ZOOKEEPER_AUTH,
     name = "cluster" }
   if self.node.roles.sql then
-    local port = env.THRIFT_PORT
-    self.discovery = require("appliance.cluster.discovery").new(self.client, env.ZOOKEEPER_SQL_NAMESPACE, identity.public, port, log)
+    self.discovery = require("appliance.cluster.discovery").new(self.client, env.ZOOKEEPER_SQL_NAMESPACE, identity.public, env.THRIFT_PORT,
+      log)
     spawn(self, "HiveServer2 discovery", self.discovery.run, self.discovery)
   end
   for _, each in ipairs(daemons.follow(supervise, function(event) self.events:put(event) end, log)) do
     self.tasks[#self.tasks + 1] = each
   end
-  self.agent = require("appliance.cluster.agent").new {
+  local agent = require("appliance.cluster.agent").new {
     world = world(self), node = self.node, root = self.root, dir = self.dir, size = env.CLUSTER_SIZE,
     limits = { size = env.CLUSTER_WAIT }, emit = function(view) seen(self, view) end,
   }
-  self.running = task.start("cluster", self.agent.run, self.agent)
+  self.running = task.start("cluster", agent.run, agent)
+  mind_worker(self, identity)
   task.start("farewell to the cluster", say_farewell, self)
+end
+
+--- Where ZooKeeper is, again and again: the first time we enter, later its new servers are for new connections.
+local function follow_servers(self, identity)
+  local source = require("appliance.cluster.zookeepers").servers()
+  local result, err = source.start(function(found)
+    self.servers = table.concat(found.servers, ",") .. found.chroot
+    if self.relay then self.relay:lead(found.servers) else self.zookeeper = self.servers end
+    if self.client then self.client:servers(self.servers) else enter(self, identity) end
+  end, self.env)
+  if result == nil and err and not self.client then
+    self.failed = err
+    tell(self)
+  end
+end
+
+local function open(self, identity)
+  local env = self.env
+  local way, err = require("appliance.cluster.zookeepers").way(env)
+  if not way then return nil, err end
+  local front = (env.ZOOKEEPER_RELAY or env.SQL_RELAY) and require "appliance.cluster.front"
+  if env.ZOOKEEPER_RELAY then
+    self.relay, err = front.zookeeper()
+    if not self.relay then return nil, err end
+    self.zookeeper = ("127.0.0.1:%d%s"):format(self.relay.port, way.chroot)
+  else
+    self.zookeeper = "not-known-yet:2181"                      -- no master is started with it: it has no lease
+  end
+  if env.SQL_RELAY then
+    self.sql, err = front.sql(identity.bind or "0.0.0.0", env.THRIFT_PORT)
+    if not self.sql then return nil, err end
+  end
+  spawn(self, "where ZooKeeper is", follow_servers, self, identity)
   return true
+end
+
+--- place.new(env, identity, version) -> place | nil, err. Waits for nobody.
+function place.new(env, identity, version)
+  local self = setmetatable({ env = env, tasks = {}, listeners = {}, events = task.queue(),
+    root = "/spark-appliance/" .. env.CLUSTER_NAME, node = place.node(env, identity, version) }, place)
+  self.dir = self.root .. "/spark/" .. version
+  self.node.guid = hex(random(8))
+  local ok, err = open(self, identity)
+  if ok then return self end
+  self:close()
+  return nil, err
 end
 
 --- Never waits. Leases go first; what must follow an orderly leave was done by it.
