@@ -125,7 +125,9 @@ class Relay:
             except OSError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
                     with open(f"{self.folder}/errors") as file:
-                        sys.exit(f"{name} does not listen: {file.read()}")
+                        why = file.read()
+                    self.close()
+                    sys.exit(f"{name} does not listen: {why}")
                 time.sleep(0.01)
 
     def cost(self):
