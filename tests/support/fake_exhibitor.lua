@@ -5,10 +5,11 @@ local json = require "appliance.json"
 local fake_exhibitor = {}
 fake_exhibitor.__index = fake_exhibitor
 
-function fake_exhibitor.start()
-  local pipe = assert(io.popen("exec python3 -IS tests/support/fake_exhibitor.py", "r"))
+--- Without an address: three of them on 127.0.0.1 to .3.
+function fake_exhibitor.start(address, at)
+  local pipe = assert(io.popen(("exec python3 -IS tests/support/fake_exhibitor.py %s"):format(address and address .. " " .. at or ""), "r"))
   local port = assert((pipe:read "l" or ""):match "^ready (%d+)", "fake_exhibitor.py did not start")
-  return setmetatable({ pipe = pipe, port = tonumber(port), base = "http://127.0.0.1:" .. port }, fake_exhibitor)
+  return setmetatable({ pipe = pipe, port = tonumber(port), base = ("http://%s:%s"):format(address or "127.0.0.1", port) }, fake_exhibitor)
 end
 
 local function request(options)

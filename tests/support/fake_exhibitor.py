@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-"""Exhibitors for tests: 127.0.0.1, 127.0.0.2 and 127.0.0.3 on one port that the kernel chose. Prints "ready PORT PID"; serves until its
-parent dies or GET /quit.
+"""Exhibitors for tests: 127.0.0.1, 127.0.0.2 and 127.0.0.3 on one port that the kernel chose, or one on the ADDRESS and PORT given. Prints
+"ready PORT PID"; serves until its parent dies or GET /quit.
 
-    PUT /HOST          how that one answers from now on, as JSON (HOST: 1, 2 or 3):
+    fake_exhibitor.py [ADDRESS PORT]
+
+    PUT /HOST          how that one answers from now on, as JSON (HOST: the last part of its address):
                        {"servers": [...], "port": 2181} its list; "form": true in Curator's form; "user": "name:password" wanted;
                        {"status": 500}; {"body": "text"} as it is; {"hang": true} takes the question and says nothing;
                        {"down": true} closes the connection at once
@@ -13,6 +15,7 @@ import ctypes
 import json
 import os
 import signal
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlencode
@@ -98,7 +101,7 @@ def listen():
 
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-running = listen()
+running = [Server((sys.argv[1], int(sys.argv[2])), Handler)] if len(sys.argv) > 2 else listen()
 for one in running:
     one.daemon_threads = True
     threading.Thread(target=one.serve_forever, daemon=True).start()
