@@ -52,6 +52,24 @@ local function view(change)
   return seen
 end
 
+describe("the list of masters", function()
+  local roster = require "appliance.cluster.roster"
+
+  it("keeps who has gone for a while, so that a reboot changes nobody's files", function()
+    local list = roster.new(100)
+    assert.same({ "a", "b" }, (list:update(0, { "b", "a" })))
+    local now, again = list:update(50, { "b" })
+    assert.same({ "a", "b" }, now)
+    assert.equal(50, again)
+    assert.same({ "a", "b", "c" }, (list:update(80, { "b", "c" })))
+    now, again = list:update(100, { "b", "c" })
+    assert.same({ "b", "c" }, now)
+    assert.is_nil(again)
+    assert.same({ "a", "b", "c" }, (list:update(120, { "a" })))
+    assert.same({ "a" }, (list:update(1000, { "a" })))
+  end)
+end)
+
 describe("the picture for people", function()
   it("has everybody, in order, and who leads", function()
     local shown = picture.of(view(), { name = "spark", node = "a" })

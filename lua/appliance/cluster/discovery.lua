@@ -34,6 +34,18 @@ local function is_mine(self, name)
   return name:sub(1, #self.prefix) == self.prefix
 end
 
+--- The namespace, for all to read: whoever connects by it knows no password of ours. -> true | nil
+local function make_namespace(self)
+  if not self.client:ensure "/" then return nil end
+  local at = ""
+  for part in self.path:gmatch "[^/]+" do
+    at = at .. "/" .. part
+    local made, err = self.client:create(at, "", { open = true })
+    if not made and err.code ~= "NODEEXISTS" then return nil end
+  end
+  return true
+end
+
 --- What an earlier session of this node left, or a lost answer made. -> true | nil
 local function clear(self)
   local names, err = self.client:children(self.path)
@@ -52,7 +64,7 @@ local function step(self)
     if self.made and self.session == state.id then return true end
     local name, data = discovery.entry(self.host, self.port)
     self.prefix = name
-    if not self.client:ensure(self.path) or not clear(self) then return false end
+    if not make_namespace(self) or not clear(self) then return false end
     local path, err = self.client:create(self.path .. "/" .. name, data, { ephemeral = true, sequential = true, open = true })
     if not path then
       if not self.complained then self.log.warn(("HiveServer2 discovery: %s; tried again"):format(tostring(err))) end

@@ -1,6 +1,7 @@
 --- Minds this node's worker: is it known to whoever leads? Restarts it when it is lost (lost.lua says when).
 ---   minder.run { env =, probe = "127.0.0.1" (where its page is), masters = function() -> { { host =, port = }, ... },
----     inbox = a queue: what is put there has it look at once, patience = function() -> seconds, instead of WORKER_LOST_AFTER; both optional }
+---     inbox = a queue: what is put there has it look at once; patience = function() -> seconds, instead of WORKER_LOST_AFTER;
+---     both optional }
 ---   for ever
 --- A master's page holds all its workers, so it is asked for only while there is doubt: after a start, after the worker said that it has
 --- lost its master, and otherwise now and then.

@@ -6,6 +6,7 @@ local failure = require "appliance.failure"
 local log = require "appliance.core.log"
 local picture = require "appliance.cluster.picture"
 local program = require "appliance.core.program"
+local roster = require "appliance.cluster.roster"
 local supervise = require "appliance.core.supervise"
 local task = require "appliance.task"
 
@@ -101,10 +102,11 @@ end
 
 --- What the plan depends on; all else of the picture changes no plan.
 local function fact_of(self, view)
-  local masters = view and view.enough and view.masters or {}
+  local masters = {}
+  if view and view.enough then masters, self.again = self.roster:update(task.now(), view.masters) end
   return {
     name = self.env.CLUSTER_NAME, node = self.node.name, dir = self.dir, zookeeper = self.zookeeper,
-    masters = table.move(masters, 1, #masters, 1, {}), uri = masters[1] and view.uri or nil,
+    masters = masters, uri = masters[1] and "spark://" .. table.concat(masters, ",") or nil,
     why = not masters[1] and why_none(self, view) or nil,
     waits = view and view.version and view.version.waits or nil,
   }
@@ -115,17 +117,21 @@ local function tell(self)
   for queue in pairs(self.listeners) do queue:put(true) end
 end
 
+local function refresh(self)
+  local fact = fact_of(self, self.view)
+  if not require "appliance.same"(fact, self.fact) then
+    self.fact = fact
+    tell(self)
+  end
+end
+
 --- The agent has another picture.
 local function seen(self, view)
   self.view = view
   local here = view.sql and view.sql.holder == self.node.name and view.sql.address ~= nil
   if self.sql then self.sql:lead(view.sql and view.sql.address or nil) end
   if self.discovery then self.discovery:ready(here) end
-  local fact = fact_of(self, view)
-  if not require "appliance.same"(fact, self.fact) then
-    self.fact = fact
-    tell(self)
-  end
+  refresh(self)
   local changes = package.loaded["appliance.control.changes"]
   if changes then changes.tell() end
 end
@@ -226,6 +232,17 @@ local function mind_worker(self, identity)
   })
 end
 
+--- The list of masters changes by itself, too: one that has been away for long is left out.
+local function forget_masters(self)
+  while true do
+    task.sleep(math.min(self.again or 60, 60) + 0.1)
+    if self.again then refresh(self) end
+  end
+end
+
+--- So long a vacant SQL server waits for somebody to lead, so that it starts there: without a leader it would give up anyhow.
+local PREFER <const> = 30
+
 --- The servers are known: from here on the node belongs to the cluster.
 local function enter(self, identity)
   local env = self.env
@@ -241,10 +258,11 @@ local function enter(self, identity)
   end
   local agent = require("appliance.cluster.agent").new {
     world = world(self), node = self.node, root = self.root, dir = self.dir, size = env.CLUSTER_SIZE,
-    limits = { size = env.CLUSTER_WAIT }, emit = function(view) seen(self, view) end,
+    limits = { size = env.CLUSTER_WAIT, prefer = PREFER }, emit = function(view) seen(self, view) end,
   }
   self.running = task.start("cluster", agent.run, agent)
   mind_worker(self, identity)
+  spawn(self, "masters that went", forget_masters, self)
   task.start("farewell to the cluster", say_farewell, self)
 end
 
@@ -284,7 +302,7 @@ end
 
 --- place.new(env, identity, version) -> place | nil, err. Waits for nobody.
 function place.new(env, identity, version)
-  local self = setmetatable({ env = env, tasks = {}, listeners = {}, events = task.queue(),
+  local self = setmetatable({ env = env, tasks = {}, listeners = {}, events = task.queue(), roster = roster.new(),
     root = "/spark-appliance/" .. env.CLUSTER_NAME, node = place.node(env, identity, version) }, place)
   self.dir = self.root .. "/spark/" .. version
   self.node.guid = hex(random(8))
