@@ -214,10 +214,10 @@ local function follow(self, path, of_children, read, is_same)
           last = value
           return value
         end
-      elseif err.code == "QUEUEFULL" or err.code == "THROTTLEDOP" then
-        task.sleep(0.1)
-      elseif not is_passing(err) then
+      elseif err.kind == "denied" or err.kind == "invalid" or err.kind == "cancelled" then
         return nil, err                                      -- closed, or not for us: nothing more will come
+      elseif not is_passing(err) then
+        task.sleep(0.1)                                      -- a server or a queue with too much to do
       end
     end
   end, function() watch:close() end)

@@ -240,8 +240,9 @@ static bool keep(struct zk_request *r, struct zk_client *c, struct zk_message *m
 bool zk_requests_answer(struct zk_client *c, struct zk_message *m)
 {
     struct zk_request *r = find_sent(c, m->id);
-    if (m->code == ZK_OPERATIONTIMEOUT)
-        m->code = ZK_CONNECTIONLOSS; /* how the library calls a connection that it has cut for its silence */
+    /* How the library calls a connection that it has cut: for its silence, or for an answer to something else. */
+    if (m->code == ZK_OPERATIONTIMEOUT || m->code == ZK_RUNTIME)
+        m->code = ZK_CONNECTIONLOSS;
     bool is_kept = r && keep(r, c, m);
     zk_handle_answered(c->handle, m->multi);
     if (r)

@@ -1,6 +1,6 @@
 """A TCP relay on loopback that loses what it is told to lose: gate.py PORT. Prints its own port, then each order once it is in force.
 Orders, one a line on stdin: pass; mute (answers are lost); deaf (requests are lost); cut (connections end, new ones are taken);
-shut (connections end, new ones are refused until pass). Ends with stdin."""
+shut (connections end, new ones are refused until pass); end."""
 import selectors
 import socket
 import sys
@@ -84,7 +84,7 @@ while True:
     for key, _ in chooser.select():
         if key.fileobj is sys.stdin:
             line = sys.stdin.readline()
-            if not line:
+            if line.strip() in ("", "end"):
                 sys.exit(0)
             obey(line.strip())
         elif key.fileobj is listener:

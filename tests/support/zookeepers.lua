@@ -196,6 +196,7 @@ end
 
 function gate:close()
   if not self.pipe then return end
+  self.orders:write "end\n"                                  -- and not only its close: programs started since may hold it open
   self.orders:close()
   self.pipe:close()
   self.pipe = nil
