@@ -56,7 +56,7 @@ struct relay_session {
     struct relay_flow up, down;
     struct relay_address address; /* of the target; set unless HELD */
     int index, tries_left;        /* the place of the target among the relay's; how many are left to try, this one included */
-    bool given_up;                /* the client was the first to end it */
+    bool doubted;                 /* its target has lost its preference already */
     bool overdue;                 /* its time of waiting is over: ends with the present round of tries */
     bool queued;                  /* in relay->again: it stopped for others, not for lack of bytes */
     struct relay_session *next_again, *previous_again;
@@ -118,7 +118,7 @@ void relay_welcome(struct relay_session *);                            /* just a
 void relay_session_up(struct relay_session *);                         /* connected through */
 void relay_session_failed(struct relay_session *, const struct err *); /* every target of its round failed, the last one so */
 void relay_session_expired(struct relay_session *);                    /* its time of waiting is over; closes it */
-void relay_session_over(struct relay_session *);                       /* one that was through is about to end by itself */
+void relay_doubt(struct relay_session *);                              /* its target may be of no use; said once is enough */
 void relay_look_again(struct relay *);                                 /* one who was on its way to a target has left */
 void relay_stop_waiting(struct relay *);                               /* stops the timers of all that */
 /* Of relay.c. */

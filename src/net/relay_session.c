@@ -237,10 +237,10 @@ void session_flow(struct relay_session *s)
         budget = SIZE_MAX;
     bool down = flow_move(&s->down, &budget);
     bool broke = broken || !up || !down, finished = s->up.finished && s->down.finished;
-    if ((s->up.ended || s->client.broken) && !s->down.ended && !s->target.broken)
-        s->given_up = true;
-    if (broke || finished)
-        relay_session_over(s);
+    /* At once, and not with its end: a target that hangs will never say its own. */
+    bool given_up = (s->up.ended || s->client.broken) && !s->down.ended && !s->target.broken;
+    if (given_up || ((broke || finished) && !s->down.any))
+        relay_doubt(s);
     if (broke)
         session_reset(s);
     else if (finished)

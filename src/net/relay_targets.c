@@ -129,14 +129,14 @@ static bool parse_all(struct relay_address *targets, const char *const *addresse
 }
 
 /* A server that has lost its quorum accepts and closes, one that hangs accepts and is silent; and a client that knows only this relay can't
- * try another one by itself. So when its client gave a connection up, or the target never said a word, the next connection begins at
- * the next target. */
-void relay_session_over(struct relay_session *s)
+ * try another one by itself. So when a client gives a connection up, or the target has ended it without a word, the next connection begins
+ * at the next target. */
+void relay_doubt(struct relay_session *s)
 {
     struct relay *relay = s->relay;
-    bool doubtful = s->given_up || !s->down.any;
-    if (doubtful && relay->target_count > 1 && place_of(relay, &s->address) == relay->preferred)
+    if (!s->doubted && relay->target_count > 1 && place_of(relay, &s->address) == relay->preferred)
         relay->preferred = (relay->preferred + 1) % relay->target_count;
+    s->doubted = true;
 }
 
 /* What becomes of those who are connected, or about to be, to a target that is none any more. Returns how many were cut. */
