@@ -66,7 +66,7 @@ enum run_moment {
 struct run {
     pid_t pid;
     struct child_end end; /* once it has ended */
-    bool unasked;         /* it ended by itself: no stop, restart, kill or lease of ours did it */
+    bool unasked;         /* a failure of its own: a crash, or an answer that did not come; no stop, restart, kill or lease did it */
 };
 struct run_watcher {
     void (*told)(struct run_watcher *, enum run_moment);

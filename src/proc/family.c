@@ -13,7 +13,7 @@
 
 /* So many members are watched at a time: when they have ended the next sweep finds the others. A family of ten thousand must not
  * take our descriptors. */
-enum { WATCHERS = 16, POLL_FIRST_MS = 20, POLL_LAST_MS = 500, UNSURE_LONGEST_MS = 3000 };
+enum { WATCHERS = 16, POLL_FIRST_MS = 20, POLL_LAST_MS = 500, UNSURE_LONGEST_MS = 10000 };
 
 struct watcher {
     struct watch watch; /* a pidfd: readable at the end, also of a process that is not our child */
@@ -114,20 +114,23 @@ static size_t find_members(const struct family *f, const struct sweep *s, unsign
 
 /* Orphans whose marker could not be read in the middle of an exec: perhaps they are of this family, and the next sweep will tell. An
  * exec that hangs (on a dead network disk) holds nobody up for more than a few sweeps. One that executes itself anew without end may be
- * in the middle of it at each of a few, above all where the processors are short, and would be left behind: as long as they get on,
- * we look often, up to a limit, for they may be another family's. */
+ * in the middle of it at each of a few, above all where processors are short, and would be left behind: so as long as they get on, or
+ * wait for a processor, we look often; up to a limit, for they may be another family's. */
 static size_t count_unsure(struct family *f, const struct sweep *s, const unsigned char *member)
 {
     size_t count = 0;
     uint64_t faults = 0;
+    bool get_on = false;
     if (!f->marker)
         return 0;
     for (size_t i = 0; i < s->count; i++)
         if (!member[i] && s->list[i].in_exec && s->list[i].parent == getpid()) {
             count++;
             faults += s->list[i].faults;
+            get_on |= s->list[i].runs;
         }
-    if (count > 0 && faults != f->unsure_faults && clock_ns() < f->unsure_due_ns)
+    get_on |= faults != f->unsure_faults;
+    if (count > 0 && get_on && clock_ns() < f->unsure_due_ns)
         f->poll_ms = POLL_FIRST_MS;
     f->unsure_faults = faults;
     return f->poll_ms < POLL_LAST_MS ? count : 0;

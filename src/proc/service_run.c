@@ -135,7 +135,7 @@ static void ended(struct child *child, struct child_end how)
         service_end_of_lease(s);
         return;
     }
-    s->run.unasked = ran;
+    s->run.unasked = s->state != SERVICE_STOPPING && !s->put_down;
     if (ran)
         service_feed(s, exit_event(s));
     if (!ran || s->state == SERVICE_DONE)

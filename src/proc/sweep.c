@@ -105,7 +105,8 @@ static bool read_stat(pid_t pid, struct process *p, bool *shortage)
     /* A first thread that ended before the others shows as a zombie, too, but the process lives. */
     if (run_state == 'X' || (run_state == 'Z' && threads <= 1))
         return false;
-    *p = (struct process){.pid = pid, .parent = parent, .session = session, .start = start, .faults = faults, .parent_index = -1};
+    *p = (struct process){
+        .pid = pid, .parent = parent, .session = session, .start = start, .runs = run_state == 'R', .faults = faults, .parent_index = -1};
     return true;
 }
 

@@ -15,7 +15,8 @@ struct process {
     int parent_index;   /* in the list; -1: not there */
     bool known_session; /* it is in the session of a living child of child.c, so there is no question whose it is */
     bool in_exec;       /* its marker can't be read just now */
-    uint64_t faults;    /* minor page faults so far: an exec that gets on has ever more, one that hangs has not */
+    bool runs;          /* or would, if it had a processor; one that hangs in the kernel does not */
+    uint64_t faults;    /* minor page faults so far: an exec that gets on has ever more */
     uint32_t marker;    /* offset into texts of "name@instance"; 0: none, or not readable */
 };
 

@@ -392,6 +392,8 @@ static void watchers_hear_of_each_run_and_of_its_end_when_nobody_is_left(void **
     world.spawn_errno = 0;
     pass_ms(2000);
     expect_heard("started ");
+    pass_ms(60 * 1000); /* it did not get ready */
+    expect_heard("ended 143/0 unasked started ");
     assert_true(supervisor_remove(world.sup, "shell", NULL));
     pass_ms(5);
     expect_heard("ended 143/0 removed ");
