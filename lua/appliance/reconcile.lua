@@ -326,6 +326,11 @@ function reconcile.steps(current, wanted, options)
     if not said[note] then add { kind = "say", log = note } end
   end
 
+  for _, name in ipairs(sorted(wanted.waits or {})) do
+    local why = wanted.waits[name]
+    if (current.waits or {})[name] ~= why then add { kind = "say", log = ("%s: waits, %s"):format(name, why) } end
+  end
+
   local steps = {}
   for _, kind in ipairs(ORDER) do table.move(lists[kind], 1, #lists[kind], #steps + 1, steps) end
   return steps

@@ -126,6 +126,12 @@ describe("ha", function()
     local made = planned(WHOLE, { uri = false, masters = {}, why = "1 of 3 masters is here" })
     assert.equal("prepare master", made.names)
     assert.same({ worker = "1 of 3 masters is here", thriftserver = "1 of 3 masters is here" }, made.plan.waits)
+    local told = {}
+    for _, step in ipairs(reconcile.steps(nil, made.plan)) do
+      if step.kind == "say" then told[#told + 1] = step.log end
+    end
+    assert.matches("worker: waits, 1 of 3 masters is here", table.concat(told, "\n"))
+    assert.same({}, reconcile.steps(made.plan, made.plan))
     made = planned(WHOLE, { waits = "version 4.0.1 still runs" })
     assert.equal("prepare master thriftserver", made.names)
     assert.same({ worker = "version 4.0.1 still runs" }, made.plan.waits)

@@ -156,7 +156,7 @@ function defaults.notes(here)
   end
   if here.cluster then
     local site = here.has_file["hive-site.xml"]
-    local note = env.START_THRIFTSERVER
+    local note = here.runs.thriftserver
       and require("appliance.spark.ha").catalog_note(site and site[#site].text, here:mounted "spark.sql.warehouse.dir")
     if note then table.insert(notes, 1, note) end
     if env.START_THRIFTSERVER and not here.runs.master then
