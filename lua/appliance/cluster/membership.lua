@@ -62,7 +62,9 @@ local function imagined(env)
   local own = env.START_MASTER and ("%s:%d"):format(identity.ip, env.MASTER_PORT) or nil
   return {
     name = env.CLUSTER_NAME, node = env.NODE_NAME or identity.ip, dir = ("/spark-appliance/%s/spark/%s"):format(env.CLUSTER_NAME, version),
-    zookeeper = env.ZOOKEEPER_RELAY and "127.0.0.1:PORT" .. servers.chroot or table.concat(servers.servers, ",") .. servers.chroot,
+    sql = env.SQL_RELAY and env.START_MASTER and env.START_THRIFTSERVER or nil,
+    zookeeper = env.ZOOKEEPER_RELAY and env.START_MASTER and "127.0.0.1:PORT" .. servers.chroot
+      or table.concat(servers.servers, ",") .. servers.chroot,
     masters = { own }, uri = own and "spark://" .. own or nil,
     why = not own and "no node runs here to ask who the masters are" or nil,
   }

@@ -108,13 +108,31 @@ local function fact_of(self, view)
     name = self.env.CLUSTER_NAME, node = self.node.name, dir = self.dir, zookeeper = self.zookeeper,
     masters = masters, uri = masters[1] and "spark://" .. table.concat(masters, ",") or nil,
     why = not masters[1] and why_none(self, view) or nil,
-    waits = view and view.version and view.version.waits or nil,
+    sql = self.sql ~= nil or nil, waits = view and view.version and view.version.waits or nil,
   }
 end
 
 --- Whoever follows looks again.
 local function tell(self)
   for queue in pairs(self.listeners) do queue:put(true) end
+end
+
+--- Every node's THRIFT_PORT leads to the SQL server, once there is a node in the cluster that may run one.
+local function open_sql(self)
+  local relay, err = require("appliance.cluster.front").sql(self.bind or "0.0.0.0", self.env.THRIFT_PORT)
+  self.sql = relay
+  if not relay and not self.sql_refused then
+    log.error(("SQL: this node's port can't lead to it: %s; tried again (THRIFT_PORT, or SQL_RELAY=false)"):format(tostring(err)))
+  end
+  self.sql_refused = not relay
+  return relay ~= nil, err
+end
+
+local function has_sql(view)
+  for _, data in pairs(view.nodes or {}) do
+    if type(data.roles) == "table" and data.roles.sql then return true end
+  end
+  return false
 end
 
 local function refresh(self)
@@ -129,6 +147,7 @@ end
 local function seen(self, view)
   self.view = view
   local here = view.sql and view.sql.holder == self.node.name and view.sql.address ~= nil
+  if self.env.SQL_RELAY and not self.sql and has_sql(view) then open_sql(self) end
   if self.sql then self.sql:lead(view.sql and view.sql.address or nil) end
   if self.discovery then self.discovery:ready(here) end
   refresh(self)
@@ -284,17 +303,18 @@ local function open(self, identity)
   local env = self.env
   local way, err = require("appliance.cluster.zookeepers").way(env)
   if not way then return nil, err end
-  local front = (env.ZOOKEEPER_RELAY or env.SQL_RELAY) and require "appliance.cluster.front"
-  if env.ZOOKEEPER_RELAY then
-    self.relay, err = front.zookeeper()
+  self.bind = identity.bind
+  if env.ZOOKEEPER_RELAY and env.START_MASTER then
+    self.relay, err = require("appliance.cluster.front").zookeeper()
     if not self.relay then return nil, err end
     self.zookeeper = ("127.0.0.1:%d%s"):format(self.relay.port, way.chroot)
   else
     self.zookeeper = "not-known-yet:2181"                      -- no master is started with it: it has no lease
   end
-  if env.SQL_RELAY then
-    self.sql, err = front.sql(identity.bind or "0.0.0.0", env.THRIFT_PORT)
-    if not self.sql then return nil, err end
+  if env.SQL_RELAY and self.node.roles.sql then
+    local is_open
+    is_open, err = open_sql(self)
+    if not is_open then return nil, err end
   end
   spawn(self, "where ZooKeeper is", follow_servers, self, identity)
   return true

@@ -148,7 +148,7 @@ function defaults.notes(here)
   door(here.runs.master and env.MASTER_REST, "REST submission", env.MASTER_REST_PORT)
   door(here.runs.master, "master page", env.MASTER_UI_PORT)
   door(here.runs.worker, "worker page", env.WORKER_UI_PORT)
-  door(here.runs.thriftserver or here.cluster and env.SQL_RELAY, "SQL", env.THRIFT_PORT)
+  door(here.runs.thriftserver or here.cluster and here.cluster.sql, "SQL", env.THRIFT_PORT)
   door(here.cluster and here.runs.thriftserver and env.SQL_RELAY, "SQL server itself", env.THRIFT_BACKEND_PORT)
   door(here.cluster and env.HEALTH_PORT > 0, "health", env.HEALTH_PORT)
   if #doors > 0 and here.node.bind ~= "127.0.0.1" then       -- short: `status` repeats it; docs/operations.md has the cure

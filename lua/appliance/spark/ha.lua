@@ -1,7 +1,7 @@
 --- What a node of a cluster with several masters says to Spark: recovery in ZooKeeper, and what that takes. Pure.
 --- cluster (the fact of the profile `ha`, see cluster/membership.lua): { masters = {...}, uri = "spark://a:7077,b:7077" or nil,
 ---   zookeeper = "127.0.0.1:40001/chroot" (our relay's, or the servers themselves), dir = "/spark-appliance/NAME/spark/4.1.1",
----   name = CLUSTER_NAME, waits = a sentence or nil }
+---   name = CLUSTER_NAME, waits = a sentence or nil, sql = does this node's THRIFT_PORT lead to the SQL server }
 local ha = {}
 
 --- A master that waits for a worker or an application it finds recorded places nothing until it has given that one up. The records of a

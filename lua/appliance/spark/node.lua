@@ -240,7 +240,7 @@ function node:urls()
   end
   link(self.runs.master, "master page", "http", self.env.MASTER_UI_PORT)
   link(self.runs.worker, "worker page", "http", self.env.WORKER_UI_PORT)
-  link(self.runs.thriftserver or self.cluster and self.env.SQL_RELAY, "SQL", "jdbc:hive2", self.env.THRIFT_PORT)
+  link(self.runs.thriftserver or self.cluster and self.cluster.sql, "SQL", "jdbc:hive2", self.env.THRIFT_PORT)
   if self.runs.master and not (self.cluster and not self.cluster.uri) then links[#links + 1] = { name = "jobs", url = self.masters } end
   return links
 end
