@@ -89,6 +89,7 @@ describe("a node's place in its cluster", function()
     local code, text = second:command "healthcheck"
     assert.equal(1, code)
     assert.matches("another node of this name", text)
+    assert.matches("worker waits: the name one is another node's", text)
     assert.not_equal(0, first:pid "master")
   end)
 

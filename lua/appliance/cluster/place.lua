@@ -96,14 +96,24 @@ end
 local function why_none(self, view)
   if not self.servers then return "it is not known yet where ZooKeeper is" end
   if not view or not view.session then return "there is no session with ZooKeeper yet" end
+  if self.taken then return ("the name %s is another node's, or that of an earlier run of this one (NODE_NAME)"):format(self.node.name) end
+  if not self.joined then return "this node has not joined the cluster yet" end
   if not view.enough then return ("%d of %d masters are here (CLUSTER_SIZE)"):format(#view.masters, self.env.CLUSTER_SIZE) end
   return "the cluster has no master node yet"
+end
+
+--- Is the node of our name in the picture ours? A second node of a name must start nothing, not even a worker.
+local function look_for_ourselves(self, view)
+  local own = view.nodes and view.nodes[self.node.name]
+  self.taken = own ~= nil and own.guid ~= self.node.guid
+  self.joined = self.joined or own ~= nil and not self.taken   -- a lost session takes nothing back
 end
 
 --- What the plan depends on; all else of the picture changes no plan.
 local function fact_of(self, view)
   local masters = {}
-  if view and view.enough then masters, self.again = self.roster:update(task.now(), view.masters) end
+  if view then look_for_ourselves(self, view) end
+  if view and view.enough and self.joined and not self.taken then masters, self.again = self.roster:update(task.now(), view.masters) end
   return {
     name = self.env.CLUSTER_NAME, node = self.node.name, dir = self.dir, zookeeper = self.zookeeper,
     masters = masters, uri = masters[1] and "spark://" .. table.concat(masters, ",") or nil,
