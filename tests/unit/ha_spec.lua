@@ -217,3 +217,28 @@ describe("a changed list of masters", function()
     assert.same({ "master", "thriftserver", "worker" }, restarted)
   end)
 end)
+
+describe("a simulated node of a cluster", function()
+  it("runs master and SQL only while it has their leases, and needs no new plan for that", function()
+    local simulate = require "appliance.simulate"
+    local facts = {
+      node = { ip = "10.0.0.5", probe = "127.0.0.1", public = "10.0.0.5", name = "host", environ = { PATH = "/usr/bin:/bin" } },
+      limits = { memory = 8 << 30, machine = 16 << 30, cpus = 4 }, spark = layout(), s3 = {}, casualties = {}, cluster = cluster(),
+    }
+    local node <close> = simulate("ha", facts, { path = { "profiles" }, settings = {
+      ZOOKEEPER = "10.0.0.1:2181", START_MASTER = "true", START_WORKER = "true", START_THRIFTSERVER = "true", STATE_DIR = "/state" } })
+    node.exit("prepare", 0)
+    node.pass(1)
+    assert.equal("waiting", node.services.master.state)
+    assert.equal("starting", node.services.worker.state)
+    node.lease("node", 100)
+    node.ready "master"
+    assert.equal("up", node.services.master.state)
+    assert.equal("waiting", node.services.thriftserver.state)
+    node.lease("sql", 100)
+    assert.equal("starting", node.services.thriftserver.state)
+    node.lease("sql", 0)
+    assert.equal("waiting", node.services.thriftserver.state)
+    assert.same({}, node.decisions)
+  end)
+end)
