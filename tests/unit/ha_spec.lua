@@ -120,6 +120,7 @@ describe("ha", function()
     local made = planned { START_WORKER = "true", START_THRIFTSERVER = "true" }
     assert.equal("prepare worker", made.names)
     assert.matches("START_THRIFTSERVER has no effect here", made.notes)
+    assert.matches("MASTER_URI has no effect", planned({ MASTER_URI = "spark://elsewhere:7077" }).notes)
   end)
 
   it("waits, and says for what", function()

@@ -219,6 +219,7 @@ local function say_farewell(self)
   local seconds = farewell:stopped()
   self.events:put { kind = "left" }
   self.running:join(seconds)                                   -- the agent ends when it has left
+  self.farewell = nil
   self:close()
 end
 
@@ -292,7 +293,7 @@ local function enter(self, identity)
   self.running = task.start("cluster", agent.run, agent)
   mind_worker(self, identity)
   spawn(self, "masters that went", forget_masters, self)
-  task.start("farewell to the cluster", say_farewell, self)
+  self.farewell = task.start("farewell to the cluster", say_farewell, self)
 end
 
 --- Where ZooKeeper is, again and again: the first time we enter, later its new servers are for new connections.
@@ -347,6 +348,7 @@ function place:close()
   if self.closed then return end
   self.closed = true
   if self.running then self.running:cancel() end               -- gives up both leases, before the client goes
+  if self.farewell then self.farewell:cancel() end
   for _, each in ipairs(self.tasks) do each:cancel() end
   if self.sql then self.sql:close() end
   if self.relay then self.relay:close() end

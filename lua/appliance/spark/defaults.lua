@@ -159,6 +159,9 @@ function defaults.notes(here)
     local note = here.runs.thriftserver
       and require("appliance.spark.ha").catalog_note(site and site[#site].text, here:mounted "spark.sql.warehouse.dir")
     if note then table.insert(notes, 1, note) end
+    if env.MASTER_URI then
+      notes[#notes + 1] = "MASTER_URI has no effect: this cluster's masters are those that share its ZooKeeper (CLUSTER_NAME); leave it out"
+    end
     if env.START_THRIFTSERVER and not here.runs.master then
       notes[#notes + 1] = "START_THRIFTSERVER has no effect here: in a cluster SQL runs beside a master; set START_MASTER=true as well"
     end
