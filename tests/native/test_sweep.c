@@ -5,6 +5,7 @@
  *   - the stop of everything ends in its time, and no process, descriptor, watch or timer is left. */
 #include "appliance/child.h"
 #include "appliance/console.h"
+#include "appliance/deadline.h"
 #include "appliance/reaper.h"
 #include "appliance/signals.h"
 #include "appliance/supervisor.h"
@@ -219,7 +220,7 @@ static struct service_spec *spec_of(char name, const char *word, ...)
     return spec;
 }
 
-/* a is ready by what it prints; b by its port, and writes a log file that rotates; c leaves a child of its own behind. */
+/* a is ready by what it prints; b by its port, and writes a log file that rotates; c leaves a child of its own behind, and needs a lease. */
 static struct service_spec *make_spec(int index)
 {
     char puppet[512];
@@ -246,6 +247,7 @@ static struct service_spec *make_spec(int index)
     struct service_spec *c = spec_of('c', "/bin/sh", "-c", "\"$0\" hang & exec \"$0\" hang", puppet, NULL);
     c->after = calloc(1, sizeof *c->after);
     c->after[c->after_count++] = (struct need){strdup("b"), NEED_STARTED};
+    c->lease = strdup("sql");
     return c;
 }
 
@@ -259,7 +261,7 @@ static void stopped(void *unused)
 static bool begin(struct err *err)
 {
     life.loop = loop_new(err);
-    return life.loop && signals_start(life.loop, NULL, err) && reaper_start(life.loop, true, err) &&
+    return life.loop && deadline_start(0, err) && signals_start(life.loop, NULL, err) && reaper_start(life.loop, true, err) &&
            console_start(life.loop, CONSOLE_TEXT, err) && (life.sup = supervisor_new(life.loop, err)) &&
            supervisor_answer_for_all(life.sup, err);
 }
@@ -283,9 +285,19 @@ static void declare_all(void)
     }
 }
 
+static void hold(int64_t due_boot_ns)
+{
+    struct err err = {0};
+    if (supervisor_lease(life.sup, "sql", due_boot_ns, &err))
+        return;
+    MUST(err.text[0]);
+    MUST(supervisor_lease(life.sup, "sql", due_boot_ns, NULL));
+}
+
 static void live(void)
 {
     declare_all();
+    hold(clock_boot_ns() + 3600 * NS_PER_S);
     for (int i = SERVICES - 1; i >= 0; i--) {
         char name[2] = {(char)('a' + i), 0};
         MUST(supervisor_want(life.sup, name, true, NULL));
@@ -299,6 +311,12 @@ static void live(void)
     MUST(view_of(0).crashes == 1);
     MUST(view_of(1).crashes == 0 && view_of(1).restarts == 0);
     MUST(view_of(2).crashes == 1);
+    hold(0);
+    UNTIL(view_of(2).state == SERVICE_WAITING);
+    MUST(count_below(getpid()) == 2);
+    hold(clock_boot_ns() + 3600 * NS_PER_S);
+    UNTIL(all_up() && count_below(getpid()) == SERVICES + 1);
+    MUST(view_of(2).crashes == 1 && view_of(2).restarts == 2);
 }
 
 static void stop(void)
@@ -315,6 +333,7 @@ static void stop(void)
 static void end(void)
 {
     supervisor_free(life.sup);
+    deadline_stop();
     signals_stop();
     reaper_stop();
     console_stop();
