@@ -3,7 +3,7 @@
 local schedule = require "appliance.simulate.schedule"
 
 local only = tonumber(os.getenv "FAILOVER_SEED")
-local count = tonumber(os.getenv "FAILOVER_SEEDS") or 300
+local count = tonumber(os.getenv "FAILOVER_SEEDS") or 1000
 
 local function told(outcome)
   return ("seed %d: %s\nReplay it with FAILOVER_SEED=%d.\n%s"):format(outcome.plan.seed, table.concat(outcome.faults, "; "),

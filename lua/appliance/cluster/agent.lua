@@ -15,7 +15,7 @@
 --   zk (client), task (module), boot_ns(), random(n) -> bytes, log { info, warn, error },
 --   lease(name, due_boot_ns): "node" for the master, "sql" for the thrift server; 0 ends it now
 --   kill(service); stop(service): orderly, waits; start(service): wanted again (it then waits for its lease)
---   probe(ui) -> { status = "ALIVE" ... } | nil, err; waits
+--   probe(page) -> what a master or worker says of itself there, { status = "ALIVE" ... } | nil, err; waits
 --   events: a queue of { kind =, service =, pid =, id = (session), state =, unasked = }, where kind is
 --     "started", "ended", "ready", "unready", "session" or "state"; "leave" (everything is about to be stopped) and "left" (it has)
 --     session and state come in the order of its log; ended is the last of a pid: nobody of it is left
@@ -44,6 +44,7 @@ agent.LIMITS = {
   latchless = 25,      -- a master without a latch for so long never gets one
   standby = 2,         -- a standby may lose its latch for so long: it makes another after a new connection
   disputed = 2,        -- we lead and another's latch is the first, for so long: one of the two is wrong
+  answer = 0.25,       -- a worker that lives answers within so long
   forget = 90,         -- a dead master's session can't make another latch: Spark's sessions end after 40
   failures = 3,        -- failed thrift servers until another node tries
   healthy = 600,       -- a failure is forgotten after so long
@@ -64,7 +65,7 @@ function agent.new(options)
     session = nil,                                -- { id, timeout, joined, recorded, ... }: all that ends with it
     peers = {}, latches = {}, latch_stat = {},
     active = nil,                                 -- { version, number of it } as ROOT/version has it
-    master = nil, dead = {},                      -- the running master; sessions of those that ended
+    sessions_told = 0, master = nil, dead = {},   -- the running master; sessions of those that ended
     failures = {}, holding = nil, tasks = {}, last_task = 0, began = world.task.now(),
   }, agent)
   self.beat_now, self.done = self.task.queue(1), self.task.queue()
@@ -84,15 +85,20 @@ function agent:spawn(name, f, ...)
   return self.tasks[key]
 end
 
---- Something is known that was not: every part looks again.
-function agent:changed()
-  for _, wake in ipairs(self.listeners) do wake:put(true) end
+--- Something is known that was not: every part looks again, but those that see at once that there is nothing for them. `inside`: it
+--- is nothing that the view shows.
+function agent:changed(inside)
+  if not inside then self.view_stale = true end
+  for _, listener in ipairs(self.listeners) do
+    if not listener.idle or not listener.idle(self) then listener.wake:put(true) end
+  end
 end
 
 --- Runs step(self) now and after each change; it may return seconds after which it wants to look again in any case.
-local function follow(self, name, step)
+-- idle(self), if given: step would do nothing now.
+local function follow(self, name, step, idle)
   local wake = self.task.queue(1)
-  self.listeners[#self.listeners + 1] = wake
+  self.listeners[#self.listeners + 1] = { wake = wake, idle = idle }
   return self:spawn(name, function()
     local due
     while true do
@@ -132,7 +138,7 @@ function agent:drop_leases()
 end
 
 function agent:forget_holding()
-  self.holding = nil
+  self.holding, self.queue_stale = nil, true
   if self.session then self.session.looked = nil end       -- it may be ours still: sql.lua looks
 end
 
@@ -164,7 +170,7 @@ local function session_changed(self, state)
     lose(self)
   elseif connected and state.id and (not self.session or self.session.id ~= state.id) then
     lose(self)
-    self.session = { id = state.id, timeout = state.timeout, began = self.task.now() }
+    self.session, self.queue_stale = { id = state.id, timeout = state.timeout, began = self.task.now() }, true
   end
   local refused = "ZooKeeper refuses our credentials; ZOOKEEPER_AUTH has to be that of the cluster's other nodes"
   self:say("zookeeper", state.state == "auth_failed" and refused or nil)
@@ -211,21 +217,21 @@ function agent:run()
       if leaving[event.kind] then leaving[event.kind](self) end
       masters.event(self, event)
       sql.event(self, event)
-      self:changed()
+      self:changed(true)                                   -- others learn of it by what this node publishes, and so do we
     end
   end)
   self:spawn("beats", beats.run, self)
   peers.start(self)
-  follow(self, "member", member.step)
-  follow(self, "publishing", member.publish)
-  follow(self, "switch", switch.step)
+  follow(self, "member", member.step, member.is_settled)
+  follow(self, "publishing", member.publish, member.is_said)
+  follow(self, "switch", switch.step, switch.is_settled)
   if self.node.roles.master then
-    follow(self, "record", masters.record)
+    follow(self, "record", masters.record, masters.is_recorded)
     follow(self, "masters", masters.step)
   end
-  follow(self, "undertaker", undertaker.step)
+  follow(self, "undertaker", undertaker.step, undertaker.is_settled)
   if self.node.roles.sql then follow(self, "sql", sql.step) end
-  follow(self, "view", view.step)
+  follow(self, "view", view.step, view.is_shown)
   return self.done:get()
 end
 

@@ -25,6 +25,7 @@ function masters.event(self, event)
   if event.kind == "session" then
     master.sessions[tree.session(event.id)] = true
     master.session_since = now
+    self.sessions_told = self.sessions_told + 1            -- the record is to be written
   elseif event.kind == "state" then
     if event.state ~= master.state then master.state, master.state_since = event.state, now end
   elseif event.kind == "ended" then
@@ -53,12 +54,18 @@ local function adopt(self, data)
   return true
 end
 
+function masters.is_recorded(self)
+  local session = self.session
+  return session == nil or session.recorded and session.of == self.sessions_told
+end
+
 --- The record is written anew by each run and each session of ours before a master may start (beats.lua asks `recorded`), so that
 --- it has another version than any that a peer has read, and whenever the sessions change.
 function masters.record(self)
   local session = self.session
   if not session or not session.joined or not self.connected or self.gone then return end
-  if session.recorded and session.record == table.concat(own_sessions(self), " ") then return end
+  if masters.is_recorded(self) then return end
+  local told = self.sessions_told
   local text, stat = self.zk:get(self.path.record)
   if self.session ~= session then return 0 end
   if not text and stat.code ~= "NONODE" then return self.limit.retry end
@@ -70,7 +77,7 @@ function masters.record(self)
     text and { "set", self.path.record, data, stat.version } or { "create", self.path.record, data, {} } }
   if self.session ~= session or not session.joined then return 0 end
   if not done then return self.limit.retry end
-  session.recorded, session.record = true, table.concat(sessions, " ")
+  session.recorded, session.of = true, told
   self.beat_now:put(true)
   return 0
 end
@@ -94,7 +101,10 @@ function masters.bury(self)
   end
   local now = self.task.now()
   for _, session in ipairs(tree.keys(self.dead)) do
-    if clean and now - self.dead[session] > self.limit.forget then self.dead[session] = nil end
+    if clean and now - self.dead[session] > self.limit.forget then
+      self.dead[session] = nil
+      self.sessions_told = self.sessions_told + 1
+    end
   end
   return clean
 end
@@ -113,8 +123,11 @@ local function kill(self, why)
   self.world.kill("master")
 end
 
+local look = {}
+masters.look = look
+
 --- Our master lives, and its latch was there and is not. -> seconds until it is to be looked at again
-local function look_for_latch(self)
+function look.latch(self)
   local master, now = self.master, self.task.now()
   local latch = own_latch(self, self.latches)
   if latch then
@@ -135,7 +148,7 @@ local function look_for_latch(self)
 end
 
 --- Our master leads, and another's latch is the first. One of the two leads wrongly; the first latch is kept.
-local function look_for_rival(self)
+function look.rival(self)
   local master, first, now = self.master, self.latches[1], self.task.now()
   local is_disputed = peers.is_leading(master.state) and first and not master.sessions[first.owner]
   local rival = is_disputed and peers.of_session(self, first.owner)
@@ -157,7 +170,7 @@ end
 
 --- Nobody leads for longer than a session and a recovery may take: a master without a latch (it was started before ZooKeeper
 --- answered it) or with the first one is stuck; the others wait for it, and go twice as late.
-local function look_for_stuck(self)
+function look.stuck(self)
   local master, now = self.master, self.task.now()
   if peers.leaders(self)[1] or peers.is_leading(master.state) then
     master.leaderless = nil
@@ -174,7 +187,7 @@ local function look_for_stuck(self)
 end
 
 --- A master without a latch is of no use even while another leads: it would never follow it.
-local function look_for_zombie(self)
+function look.zombie(self)
   local master, now = self.master, self.task.now()
   if master.latch or peers.is_leading(master.state) then return end
   for _, latch in ipairs(self.latches) do                -- nobody's may be ours, whose session its log did not tell
@@ -188,9 +201,9 @@ end
 function masters.step(self)
   if not self.connected or not self.session then return end
   local again = not masters.bury(self) and self.limit.retry or nil
-  for _, look in ipairs { look_for_latch, look_for_rival, look_for_stuck, look_for_zombie } do
+  for _, what in ipairs { "latch", "rival", "stuck", "zombie" } do
     if not self.master or self.master.killed or not self.latches_known then return again end
-    local seconds = look(self)
+    local seconds = look[what](self)
     if seconds then again = math.min(again or seconds, seconds) end
   end
   return again

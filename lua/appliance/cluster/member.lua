@@ -67,6 +67,8 @@ local function joined(self, session, number)
   self:changed()
 end
 
+function member.is_settled(self) return self.session ~= nil and self.session.joined == true end
+
 function member.step(self)
   local session = self.session
   if not session or not self.connected or session.joined or self.gone then return end
@@ -104,6 +106,8 @@ function member.lost(self)
   self:drop_leases()
   self:changed()
 end
+
+function member.is_said(self) return self.session == nil or self.session.said == key(self) end
 
 --- Keeps what we say of ourselves true.
 function member.publish(self)

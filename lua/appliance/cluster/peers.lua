@@ -41,7 +41,7 @@ local function saw_record(self, name, got)
   local peer = peer_of(self, name)
   peer.record = not got.absent and { number = got.stat.version, data = tree.decode(got.data) } or nil
   peer.record_since = self.task.now()
-  self:changed()
+  self:changed(true)
 end
 
 --- Follows the children of a path, each with a task of its own that ends with the child.
@@ -63,7 +63,6 @@ local function follow_children(self, what, path, saw, gone)
           gone(self, name, { absent = true })
         end
       end
-      self:changed()
     end
   end)
 end
@@ -107,7 +106,7 @@ local function follow_latches(self)
     local there = {}
     for _, latch in ipairs(latches) do there[latch.name] = latch end
     self.latch_stat, self.latches, self.latches_known = there, latches, true
-    self:changed()
+    self:changed(#peers.leaders(self) < 2)                 -- of several who say they lead, the view shows the first latch's
   end
 end
 

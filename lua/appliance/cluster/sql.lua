@@ -29,7 +29,7 @@ function sql.event(self, event)
         if now - at < self.limit.healthy then recent[#recent + 1] = at end
       end
       recent[#recent + 1] = now
-      self.failures = recent
+      self.failures, self.queue_stale = recent, true
     end
   end
 end
@@ -37,7 +37,7 @@ end
 -- ---------------------------------------------------------------- watches
 
 --- While we hold: is holder still what we wrote? A holder that was deleted and made anew may have our version's number.
-local function seen_holder(self, got)
+function sql.seen_holder(self, got)
   local holding = self.holding
   if not holding then return end
   if not got.absent and got.stat.version == holding.number then
@@ -62,8 +62,9 @@ local function watch(self, purpose, path)
     path = path,
     task = self:spawn("sql " .. purpose, function()
       for got in self.zk:watch(path) do
-        if purpose == "holder" then seen_holder(self, got) end
-        self:changed()
+        if purpose == "holder" then sql.seen_holder(self, got) end
+        self.queue_stale = true
+        self:changed(true)
       end
     end),
   } or nil
@@ -131,7 +132,7 @@ local function preference(self, session, others)
 end
 
 local function hold(self, session, number, how, timeout)
-  session.vacant_since, session.yielded = nil, nil
+  session.vacant_since, session.yielded, self.queue_stale = nil, nil, true
   local holding = { number = number, how = how, live = how ~= "unknown" }
   self.holding, self.failures = holding, {}
   self.epoch = self.epoch + 1                              -- beats on their way were sent as nobody
@@ -222,35 +223,17 @@ local function has_failed(self, others)
   return self.holding and self.holding.live and #self.failures >= self.limit.failures and others[1] ~= nil
 end
 
-function sql.step(self)
-  local session = self.session
-  if not session or not session.joined or not self.connected or self.gone then return end
-  local holding, now = self.holding, self.task.now()
-  if holding and holding.released then return release(self, session) and 0 or self.limit.retry end
-  if not is_eligible(self) then
-    if holding and self.leaving and not self.sql_runs then return release(self, session) and 0 or self.limit.retry end
-    if holding then return end                             -- what ends that ends the lease
-    withdraw(self, session)
-    return self.penalty_until and math.max(0.1, self.penalty_until - now)
-  end
-  if holding and not holding.live then
-    if now >= holding.from then
-      holding.live = true
-      self.beat_now:put(true)
-      self:changed()
-    else
-      return holding.from - now
-    end
-  end
+--- Our place in the queue, and what follows from it. -> seconds until the next look, or nil: the watches tell
+local function look(self, session)
   if not session.candidate and not enter(self, session) then return self.limit.retry end
+  watch(self, "our place", self.path.candidates .. "/" .. session.candidate)
   local names, err = self.zk:children(self.path.candidates)
   if self.session ~= session then return 0 end
   if not names then
-    if type(err) == "table" and err.code == "NONODE" then self.zk:ensure(self.path.candidates) end
+    if err.code == "NONODE" then self.zk:ensure(self.path.candidates) end
     return self.limit.retry
   end
-  local queue, at = tree.by_sequence(names), nil
-  local others = {}
+  local queue, others, at = tree.by_sequence(names), {}, nil
   for i, name in ipairs(queue) do
     if name == session.candidate then at = i else others[#others + 1] = name end
   end
@@ -260,13 +243,12 @@ function sql.step(self)
   end
   if self.holding then
     watch(self, "before us", nil)
-    watch(self, "holder", self.path.holder)
     if has_failed(self, others) then
-      self.penalty_until = now + self.limit.penalty
+      self.penalty_until = self.task.now() + self.limit.penalty
       self:say("sql", "the thrift server failed %d times here: another node takes it", #self.failures)
       return release(self, session) and 0 or self.limit.retry
     end
-    return
+    return nil
   end
   self:say("sql", nil)
   if at > 1 then
@@ -279,6 +261,30 @@ function sql.step(self)
   end
   watch(self, "before us", nil)
   return first(self, session, others)
+end
+
+function sql.step(self)
+  local session = self.session
+  if not session or not session.joined or not self.connected or self.gone then return end
+  local holding, now = self.holding, self.task.now()
+  if holding and holding.released then return release(self, session) and 0 or self.limit.retry end
+  if not is_eligible(self) then
+    if holding and self.leaving and not self.sql_runs then return release(self, session) and 0 or self.limit.retry end
+    if holding then return end                             -- what ends that ends the lease
+    withdraw(self, session)
+    return self.penalty_until and math.max(0.1, self.penalty_until - now)
+  end
+  if holding and not holding.live then
+    if now < holding.from then return holding.from - now end
+    holding.live = true
+    self.beat_now:put(true)
+    self:changed()
+  end
+  if session.candidate and not self.queue_stale then return end
+  self.queue_stale = false
+  local seconds = look(self, session)
+  if seconds then self.queue_stale = true end
+  return seconds
 end
 
 --- The node has left: what is not yet released is, within a moment.

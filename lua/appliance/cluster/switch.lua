@@ -98,6 +98,10 @@ local function advance(self, seen)
   return 0
 end
 
+function switch.is_settled(self)
+  return self.session == nil or switch.is_ours(self) and self.version_watch ~= nil and not self.version_stale and not self.version_waits
+end
+
 function switch.step(self)
   local session = self.session
   if not session or not session.joined or not self.connected or self.gone then return end
@@ -105,7 +109,7 @@ function switch.step(self)
     self.version_watch = self:spawn("version", function()
       for _ in self.zk:watch(self.path.version) do
         self.version_stale = true
-        self:changed()
+        self:changed(true)
       end
     end)
   end

@@ -4,7 +4,8 @@
 -- is none; a node without one has no session, so its lease is over, so its master was killed (beats.lua; the deadline thread). And
 -- it checks the version of the record that says which sessions are meant: a node that came back has written another.
 -- The records of a node go first, for the election follows the latch at once; and only when that latch is the first one: under a
--- living leader nobody else may touch Spark's records.
+-- living leader nobody else may touch Spark's records. A worker that answers is left its record, whatever became of its node's session:
+-- it will answer the new leader, too, and keep its executors.
 local peers = require "appliance.cluster.peers"
 local tree = require "appliance.cluster.tree"
 
@@ -40,8 +41,16 @@ local function address_of(self, peer)
   return host
 end
 
+--- Does the worker of a record still answer? One that was started anew has another id, and does not know of the old one's executors.
+local function is_alive(self, peer, name)
+  local worker = peer.data.worker
+  local page = type(worker) == "table" and worker.ui
+  local answer = page and self.task.within(self.limit.answer, self.world.probe, page)
+  return type(answer) == "table" and name == "worker_" .. tostring(answer.id)
+end
+
 --- Removes them, under the operations that prove our right to. -> true, or nil: to be tried again
-local function clear_records(self, dir, peer, proof)
+function undertaker.clear_records(self, dir, peer, proof)
   local host, ports, shared = address_of(self, peer)
   if not host then return true end
   local status = dir .. "/master_status"
@@ -49,7 +58,9 @@ local function clear_records(self, dir, peer, proof)
   if not names then return err.code == "NONODE" end
   for _, name in ipairs(names) do
     local doomed = tree.worker_is_of(name, host, ports)
-    if not doomed and not shared and name:find("^app_") then
+    if doomed and proof[1] then
+      doomed = not is_alive(self, peer, name)
+    elseif not doomed and not shared and name:find("^app_") then
       local data = self.zk:get(status .. "/" .. name)
       doomed = data and tree.driver_host(data) == host
     end
@@ -66,7 +77,7 @@ end
 function undertaker.clear_own(self)
   local first, me = self.latches[1], self.peers[self.me]
   if not me or not first or not self.dead[first.owner] then return end
-  clear_records(self, self.dir, me, {})
+  undertaker.clear_records(self, self.dir, me, {})
 end
 
 -- ---------------------------------------------------------------- the dead
@@ -80,8 +91,8 @@ local function latches_of(self, peer)
   return found
 end
 
---- One we never saw standing (it died before we came) must have been absent for longer than any lease lasts, in our own sight.
-local function absent_long_enough(self, peer)
+--- Seconds: one we never saw standing (it died before we came) must have been absent for longer than any lease lasts, in our own sight.
+function undertaker.wait_for_absence(self, peer)
   if peer.seen then return 0 end
   local timeout = self.session.timeout
   return math.max(0, 2.5 * timeout - (self.task.now() - math.max(peer.since, peer.record_since or 0, self.session.began)))
@@ -103,11 +114,11 @@ end
 local function bury(self, peer, latches)
   local proof, record = undertaker.proof(self, peer.name), peer.record
   if latches[1] == self.latches[1] then
-    if not clear_records(self, self.dir, peer, proof) then return nil end
+    if not undertaker.clear_records(self, self.dir, peer, proof) then return nil end
     for _, name in ipairs(tree.keys(self.peers)) do        -- a new leader would wait for other dead workers just so
       local other = self.peers[name]
       if other ~= peer and not other.standing and other.seen and self.task.now() - other.since < RECENT then
-        clear_records(self, self.dir, other, undertaker.proof(self, name))
+        undertaker.clear_records(self, self.dir, other, undertaker.proof(self, name))
       end
     end
   end
@@ -129,6 +140,13 @@ local function forget(self, peer)
   self.zk:multi(with({ { "delete", self.path.masters .. "/" .. peer.name, peer.record.number } }, undertaker.proof(self, peer.name)))
 end
 
+function undertaker.is_settled(self)
+  for _, peer in pairs(self.peers) do
+    if not peer.standing then return false end
+  end
+  return true
+end
+
 function undertaker.step(self)
   if not self.session or not self.session.joined or not self.connected or self.gone then return end
   local again
@@ -138,7 +156,7 @@ function undertaker.step(self)
     if name ~= self.me and not peer.standing and peer.record and peer.record.data.dir == self.dir then
       local latches = latches_of(self, peer)
       if latches[1] then
-        local wait = math.max(absent_long_enough(self, peer), peer.since + turn(self) - self.task.now())
+        local wait = math.max(undertaker.wait_for_absence(self, peer), peer.since + turn(self) - self.task.now())
         if wait > 0 then
           later(wait)
         elseif not bury(self, peer, latches) then

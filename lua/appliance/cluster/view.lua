@@ -52,8 +52,11 @@ function view.compute(self)
   return shown
 end
 
+function view.is_shown(self) return not self.view_stale end
+
 --- Emits it when it has changed.
 function view.step(self)
+  self.view_stale = false
   local shown = view.compute(self)
   if not self.shown or not same(shown, self.shown) then
     self.shown = shown

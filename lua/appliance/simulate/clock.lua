@@ -14,20 +14,18 @@ end
 
 -- ---------------------------------------------------------------- timers: a binary heap, ties in the order they were set
 
-local function before(a, b)
-  if a.at ~= b.at then return a.at < b.at end
-  return a.number < b.number
-end
-
+-- The order is (at, number); it is written out where it is needed, for this is where a simulation spends its time.
 function clock:after(seconds, f, ...)
-  self.made = self.made + 1
-  local timer = { at = self.now + (seconds > 0 and seconds or 0), number = self.made, f = f, ... }
+  local number, when = self.made + 1, self.now + (seconds > 0 and seconds or 0)
+  self.made = number
+  local timer = { at = when, number = number, f = f, ... }
   local heap, at = self.heap, self.size + 1
   self.size = at
   while at > 1 do
     local up = at // 2
-    if not before(timer, heap[up]) then break end
-    heap[at] = heap[up]
+    local above = heap[up]
+    if above.at <= when then break end                     -- of equals the older, whose number is lower, stays above
+    heap[at] = above
     at = up
   end
   heap[at] = timer
@@ -41,13 +39,17 @@ local function take(self)
   size = size - 1
   self.size = size
   if size > 0 then
-    local at = 1
+    local at, last_at, last_number = 1, last.at, last.number
     while true do
       local child = 2 * at
       if child > size then break end
-      if child < size and before(heap[child + 1], heap[child]) then child = child + 1 end
-      if not before(heap[child], last) then break end
-      heap[at] = heap[child]
+      local down = heap[child]
+      if child < size then
+        local other = heap[child + 1]
+        if other.at < down.at or other.at == down.at and other.number < down.number then child, down = child + 1, other end
+      end
+      if down.at > last_at or down.at == last_at and down.number > last_number then break end
+      heap[at] = down
       at = child
     end
     heap[at] = last

@@ -93,13 +93,14 @@ function node:ended(name, process, code, unasked)
   retry_later(self, name, 0.3)
 end
 
---- KILL: it takes a moment, and reaches a stopped process as well.
+--- KILL: nothing of it runs from that moment on, but it takes its time to be gone. It reaches a stopped process as well.
 local function kill_service(self, name, why, unasked)
   local process = self.services[name].process
   if not process or process.dying then return end
   process.dying = true
   note(self, "%s is killed (%s)", name, why)
-  self.clock:after(0.003, function()
+  self.cluster:look()
+  self.clock:after(self.cluster.random:between(0.003, 0.3), function()
     if self.services[name].process == process then self:ended(name, process, "KILL", unasked) end
   end)
 end
@@ -159,8 +160,8 @@ local function world_of(self)
   for _, level in ipairs { "info", "warn", "error" } do
     log[level] = function(text) note(self, "%s", text) end
   end
-  local run = self.run
-  return {
+  local run, alter = self.run, self.cluster.alter_world
+  local world = {
     zk = self.cluster.tamper and self.cluster.tamper(self.zk, self) or self.zk, task = self.host.task, log = log, events = self.events,
     boot_ns = function() return self.host:boot_ns() end,
     lease = function(name, due) if self.run == run then move_lease(self, name, due) end end,
@@ -175,12 +176,15 @@ local function world_of(self)
     probe = function(ui)
       self.host.task.sleep(0.01)
       for _, other in ipairs(self.cluster.nodes) do
+        if other.page == ui and other.up and not other.frozen and self.wire.up and other.wire.up then return { id = other.worker } end
         local process = other.ui == ui and other.up and not other.frozen and other.services.master.process
         if process and not other.jvm_stopped and self.wire.up and other.wire.up then return { status = process.state } end
       end
       return nil, { kind = "timeout", text = "no answer" }
     end,
   }
+  if alter then alter(world, self) end
+  return world
 end
 
 --- The program starts: a run of its own.
@@ -191,6 +195,7 @@ function node:boot()
   self.host = its.clock:host(self.name, its.random:between(10, 100000))
   self.jvms = { master = its.clock:host(self.name, 0), thriftserver = its.clock:host(self.name, 0) }
   self.events = self.host.task.queue()
+  self.worker = ("worker-%d-%s-7078"):format(20260101000000 + self.run, self.address)
   self.leases, self.timers = { node = 0, sql = 0 }, {}
   for _, name in ipairs(SERVICES) do
     local before = self.services and self.services[name]
@@ -202,7 +207,7 @@ function node:boot()
     world = world_of(self), root = its.root, dir = self.dir, size = its.size, limits = its.limits,
     node = { name = self.known_as or self.name, host = self.address, guid = ("%s-%d"):format(self.name, self.run), roles = self.roles,
       version = self.version, url = "spark://" .. self.address .. ":7077", ui = self.ui, sql = { host = self.address, port = 10010 },
-      worker = self.roles.worker and { port = 7078 } or nil },
+      worker = self.roles.worker and { port = 7078, ui = self.page } or nil },
     emit = function(view) self.view = view end,
   }
   local own = self.agent
@@ -324,14 +329,15 @@ end
 
 -- ---------------------------------------------------------------- the cluster
 
---- { nodes = 3, workers = 0 (more nodes, with a worker only), seed = 1, session = 4, version = "4.1.1", size =, limits =,
---- tamper = function(client, node) -> client }
+--- { nodes = 3, workers = 0 (more nodes, with a worker only), seed = 1, session = 4, version = "4.1.1", size =, limits = },
+--- and for tests of tests: tamper = function(client, node) -> client, world = function(world, node), without_deadlines = true
 function cluster.new(options)
   options = options or {}
   local clock = clocks.new()
   local chance = random.new(options.seed or 1)
   local self = setmetatable({ clock = clock, random = chance, nodes = {}, trace = {}, pids = 0, root = "/spark-appliance/test",
     session = options.session or 4, size = options.size, tamper = options.tamper, without_deadlines = options.without_deadlines,
+    alter_world = options.world,
     double = { master = 0, thriftserver = 0 }, since = {},
     limits = options.limits or { stuck = 30, latchless = 6, forget = 25, penalty = 20 } }, cluster)
   self.servers = zookeeper.new { clock = clock, random = chance }
@@ -347,6 +353,7 @@ function cluster:add(options)
   local is_master = options.master ~= false
   local its = setmetatable({ cluster = self, clock = self.clock, name = options.name or "node" .. number, known_as = options.known_as,
     address = "10.0.0." .. number, ui = ("http://10.0.0.%d:8080"):format(number),
+    page = ("http://10.0.0.%d:8081"):format(number),
     version = version, dir = self.root .. "/spark/" .. version,
     roles = { master = is_master, worker = true, sql = is_master }, wire = { up = true, late = 0 } }, node)
   self.nodes[number] = its
@@ -359,7 +366,7 @@ function cluster:workers()
   local living = {}
   for _, each in ipairs(self.nodes) do
     if each.up and not each.frozen and each.roles.worker then
-      living["worker_worker-20260101000000-" .. each.address .. "-7078"] = true
+      living["worker_" .. each.worker] = true
     end
   end
   return living
@@ -368,7 +375,7 @@ end
 --- Who serves now: its process runs and is not frozen. One thawed a moment ago has its KILL on the way, when it is due.
 local function is_serving(each, name)
   local process = each.up and each.services[name].process
-  if not process or each.frozen then return false end
+  if not process or process.dying or each.frozen then return false end
   if each.thawed and each.clock.now - each.thawed < 0.01 then return false end
   if name == "master" then return not each.jvm_stopped and process:is_leading() end
   return true

@@ -1,7 +1,8 @@
 --- Random failover schedules for a simulated cluster: a seed says how many nodes there are and what happens to them when.
 ---   local outcome = require "appliance.simulate.schedule".run(42)
 ---   outcome.faults: sentences, empty if all held; outcome.cluster:story(): what happened
--- Every fault ends after a while; then the cluster has `quiet` seconds to become whole again, and must stay so.
+-- Every fault ends after a while; then the cluster has `quiet` seconds to become whole again, and must stay so for `still` seconds. Most
+-- are whole at once, and are left then; every tenth seed is watched to the end.
 local cluster = require "appliance.simulate.cluster"
 local random = require "appliance.simulate.random"
 local zookeeper = require "appliance.simulate.zookeeper"
@@ -49,6 +50,9 @@ function fault.stop_jvm(_, node)
   return function() node:continue_jvm() end, 0.5, 10
 end
 
+--- The answer to its next protected create is lost.
+function fault.lose_create(_, node) node.zk.lose_create = true end
+
 function fault.kill_master(_, node) if node.up then node:kill "master" end end
 function fault.kill_sql(_, node) if node.up then node:kill "thriftserver" end end
 
@@ -80,29 +84,34 @@ function fault.wipe_node(its, node) its.servers:wipe(its.root .. "/nodes/" .. no
 function fault.wipe_record(its, node) its.servers:wipe(its.root .. "/masters/" .. node.name) end
 
 schedule.FAULTS = { "crash", "crash", "freeze", "freeze", "wedge", "cut", "cut", "late", "reset", "stop_jvm", "kill_master",
-  "kill_sql", "leave", "bounce", "outage", "stale_server", "stale_server" }
--- What no software does by itself. Somebody deletes what ZooKeeper holds; then two masters may be ALIVE until the agents see it.
+  "kill_sql", "leave", "bounce", "outage", "stale_server", "stale_server", "lose_create" }
+-- What no software does by itself: somebody deletes what ZooKeeper holds. Then two masters may be ALIVE until the agents see it, which is
+-- a lease's length if an agent stands still at that very moment.
+schedule.ALLOWED = 3
 schedule.DELETIONS = { "wipe", "wipe_latches", "wipe_holder", "wipe_candidates", "wipe_node", "wipe_record" }
 
 -- ---------------------------------------------------------------- a schedule
 
 --- What the seed says: { nodes =, workers =, events = { { at, fault name, node number, lasts (0..1) } }, deletes = bool }
-function schedule.plan(seed)
+-- options.faults: only these, options.count: as many of them.
+function schedule.plan(seed, options)
+  options = options or {}
   local chance, times = random.new(seed), schedule.TIMES
   local plan = { seed = seed, nodes = 2 + (chance:chance(0.7) and 1 or 0), workers = chance:chance(0.2) and 1 or 0, events = {},
     deletes = chance:chance(0.15) }
-  local count = chance:index(6)
+  local count = options.count or chance:index(6)
   for i = 1, count do
-    local name = plan.deletes and chance:chance(0.5) and chance:pick(schedule.DELETIONS) or chance:pick(schedule.FAULTS)
+    local kinds = options.faults or plan.deletes and chance:chance(0.5) and schedule.DELETIONS or schedule.FAULTS
+    local name = chance:pick(kinds)
     plan.events[i] = { chance:between(times.first, times.last), name, chance:index(plan.nodes + plan.workers), chance:next() }
   end
   table.sort(plan.events, function(a, b) return a[1] < b[1] end)
   return plan
 end
 
---- Runs it -> { faults = { sentences }, cluster =, plan = }. `options` go to cluster.new.
+--- Runs it -> { faults = { sentences }, cluster =, plan = }. `options` go to plan and to cluster.new; allowed: seconds with two leaders.
 function schedule.run(seed, options)
-  local plan, times = schedule.plan(seed), schedule.TIMES
+  local plan, times = schedule.plan(seed, options), schedule.TIMES
   local given = { nodes = plan.nodes, workers = plan.workers, seed = seed }
   for key, value in pairs(options or {}) do given[key] = value end
   local its = cluster.new(given)
@@ -116,7 +125,10 @@ function schedule.run(seed, options)
     end)
   end
   local outcome = { faults = {}, cluster = its, plan = plan }
-  local ok, err = pcall(its.pass, its, times.ended + times.quiet)
+  local ok, err = pcall(function()
+    its:pass(times.ended + times.still)
+    while its.clock.now < times.ended + times.quiet and (seed % 10 == 0 or its:faults(times.still)[1]) do its:pass(4) end
+  end)
   if not ok then outcome.faults[1] = "the agent raised: " .. tostring(err) end
   if ok then
     outcome.faults = its:faults(times.still)
@@ -124,7 +136,7 @@ function schedule.run(seed, options)
     if its.double.thriftserver > 0 then
       table.insert(outcome.faults, 1, ("two thrift servers for %.3f s"):format(its.double.thriftserver))
     end
-    if its.double.master > (plan.deletes and 4 or 0) then
+    if its.double.master > (given.allowed or plan.deletes and schedule.ALLOWED or 0) then
       table.insert(outcome.faults, 1, ("two leading masters for %.3f s"):format(its.double.master))
     end
   end

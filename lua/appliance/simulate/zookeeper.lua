@@ -3,8 +3,8 @@
 ---   local client = zookeeper.client(ensemble, host, { session = 4 })    host: of appliance.simulate.clock
 -- Wires: each client has one connection, with an order of its own both ways. zookeeper.wire(ensemble, wire, up) holds whatever is on
 -- its way over a wire, or lets it go on; wire.late makes messages slow (seconds); client:reset() loses the answers of what is on its
--- way; client:freeze() and client:thaw() stop the client itself (its process), as client:abandon() ends it. bounce, stop and serve,
--- cut_off are what happens to servers.
+-- way, client.lose_create = true that of its next sequential create; client:freeze() and client:thaw() stop the client itself (its
+-- process), as client:abandon() ends it. bounce, stop and serve, cut_off are what happens to servers.
 local ensemble = require "appliance.simulate.ensemble"
 
 local zookeeper = {}
@@ -32,6 +32,25 @@ local function is_healthy(self)
   return self.wire.up and not self.frozen and self.connection ~= nil and self.servers.serving and not self.connection.stale
 end
 
+--- The client hears nothing for two thirds of its session: it gives the connection up. (One at a cut-off server hears enough.)
+local function mind_silence(self)
+  local connection = self.connection
+  if not connection or connection.stale or self.notice then return end
+  self.notice = self.clock:after(self.timeout * 2 / 3, function()
+    self.notice = nil
+    if self.connection == connection and not self.frozen and not is_healthy(self) then self:lose_connection() end
+  end)
+end
+
+--- The servers have closed the connection of a session that has ended: found after what still lay in the buffers.
+local function find_ended(self)
+  local session, connection = self.session, self.connection
+  if not session or self.servers.sessions[session.id] == session then return end
+  self.clock:after(0.01, function()
+    if self.connection == connection then self:lose_connection() end
+  end)
+end
+
 --- Something about the wire has changed: the servers' idea of this session, and the client's of its connection.
 local function look(self)
   local healthy = is_healthy(self)
@@ -41,16 +60,10 @@ local function look(self)
   if healthy then
     if self.notice then self.notice.f, self.notice = nil, nil end
     if session then self.servers:heard(session) end
-    return
+    return find_ended(self)
   end
   if session then self.servers:silent(session) end
-  local connection = self.connection
-  if not connection or connection.stale then return end
-  if self.notice then self.notice.f = nil end
-  self.notice = self.clock:after(self.timeout * 2 / 3, function()
-    self.notice = nil
-    if self.connection == connection and not self.frozen and not is_healthy(self) then self:lose_connection() end
-  end)
+  mind_silence(self)
 end
 
 -- ---------------------------------------------------------------- states
@@ -223,6 +236,10 @@ local function send(self, session, request, done)
   to_server(self, connection, function()
     local answer = carry_out(self, connection, session, request)
     if not answer then return end
+    if request.protected and self.lose_create then
+      self.lose_create = false
+      return self:lose_connection()
+    end
     to_client(self, connection, function()
       if request.answered then return end
       request.answered = true
@@ -310,7 +327,8 @@ function client:create(path, data, options)
   end
   local session = self.session
   while true do
-    local results, err = write(self, { { "create", path, data, options } })
+    local results, err = ask(self, { kind = "write", writes = true, protected = options.sequential,
+      operations = { { "create", path, data, options } } })
     if results then return results[1] end
     if not prefix or err.code ~= "CONNECTIONLOSS" then return nil, err end
     local parent = path:match "^(.*)/[^/]*$"
@@ -423,13 +441,7 @@ function client:thaw()
   self.frozen = false
   look(self)
   if not self.connection then return self:connect_later(0.01) end
-  -- The servers have closed an ended session's connection meanwhile: found after what still lay in the buffers.
-  local session, connection = self.session, self.connection
-  if self.servers.sessions[session.id] ~= session then
-    self.clock:after(0.01, function()
-      if self.connection == connection then self:lose_connection() end
-    end)
-  end
+  if not self.healthy then mind_silence(self) end
 end
 
 -- ---------------------------------------------------------------- faults of servers
