@@ -115,7 +115,7 @@ run_suite() {
 run_lua() {
   run_suite "${suite_prefix:-}${2#tests/}" tap "$3" env APPLIANCE="$TOP/$1/spark-appliance" \
     LUA_PATH="$TOP/lua/?.lua;$TOP/lua/?/init.lua;$TOP/tests/support/?.lua;;" LUA_CPATH="$TOP/${modules:-$1}/modules/?.so;;" \
-    ${preload:+LD_PRELOAD="$preload"} ${nest:-} busted --lua=/usr/bin/lua5.4 -o TAP "$2"
+    ${preload:+LD_PRELOAD="$preload"} ${nest:+"$nest"} busted --lua=/usr/bin/lua5.4 -o TAP "$2"
 }
 
 # run_c BUILD FOLDER SECONDS: the cmocka programs of a folder.

@@ -1,5 +1,5 @@
--- Scenario 14: Exhibitor tells where ZooKeeper is. It is down at the start, answers nonsense later, tells another list, and is gone when the
--- node's power comes back. One master, on a real ZooKeeper of three servers.
+-- Scenario 14: Exhibitor tells where ZooKeeper is. It is down at the start, answers nonsense later, tells another list, and is gone when
+-- the node's power comes back. One master, on a real ZooKeeper of three servers.
 local ensemble = require "cluster.ensemble"
 local fake_exhibitor = require "fake_exhibitor"
 local hosts = require "cluster.hosts"
@@ -72,7 +72,7 @@ describe("a master whose ZooKeeper is told by an Exhibitor", function()
     assert.equal(2, told)                                      -- at the start, and now, once for all of these
   end)
 
-  it("hands a changed list to the running master: it is neither restarted nor cut off, and finds the new servers when its own dies", function()
+  it("hands a changed list to the running master, which goes on and uses it when its own server dies", function()
     local before = node:pids "master"
     list(2, 3)
     await_log "ZooKeeper's servers are now 10.77.0.22:2181, 10.77.0.23:2181; they were 10.77.0.21:2181"
