@@ -65,6 +65,10 @@ local function make_plan(object, env, facts, layers)
   return plan.normalise(draft, { profile = object.name, layers = layers })
 end
 
+--- A whole cluster without machines: nodes that run the agent of profile ha over a simulated ZooKeeper (appliance.simulate.cluster).
+---   local cluster = simulate.cluster { nodes = 3, seed = 1 }
+function simulate.cluster(options) return require("appliance.simulate.cluster").new(options) end
+
 --- simulate(profile, facts [, { settings = { NAME = "text" }, layers =, path = { directories }, fetch_fails = { [name] = "why" } }])
 --- -> node
 function simulate.node(profile, facts, options)

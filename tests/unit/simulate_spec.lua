@@ -262,4 +262,14 @@ describe("simulate", function()
     node.kill "sql"
     assert.equal("down", node.services.sql.state)
   end)
+
+  it("has whole clusters, too", function()
+    local cluster = simulate.cluster { nodes = 3, workers = 1, seed = 7 }
+    cluster:pass(12)
+    local first = cluster:leader()
+    first:crash()
+    cluster:pass(8)
+    assert.is_truthy(cluster:leader() and cluster:leader() ~= first and cluster:sql(), cluster:story())
+    assert.equal(0, cluster.double.thriftserver)
+  end)
 end)

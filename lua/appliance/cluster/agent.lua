@@ -61,7 +61,7 @@ function agent.new(options)
     root = options.root, dir = options.dir, path = tree.paths(options.root, node.name, options.dir),
     size = options.size or 1, emit = options.emit or function() end,
     limit = setmetatable(options.limits or {}, { __index = agent.LIMITS }),
-    listeners = {}, said = {}, epoch = 0,
+    listeners = {}, said = {}, epoch = 0, granted = {},  -- granted: until when each lease was given last
     session = nil,                                -- { id, timeout, joined, recorded, ... }: all that ends with it
     peers = {}, latches = {}, latch_stat = {},
     active = nil,                                 -- { version, number of it } as ROOT/version has it
@@ -131,7 +131,7 @@ end
 
 --- What we knew is no longer so: what was asked before is answered in vain (beats.lua looks at the epoch).
 function agent:drop_leases()
-  self.epoch = self.epoch + 1
+  self.epoch, self.granted = self.epoch + 1, {}
   self.world.lease("node", 0)
   self.world.lease("sql", 0)
   self:forget_holding()
@@ -144,7 +144,7 @@ end
 
 --- Only the thrift server's.
 function agent:drop_sql()
-  self.epoch = self.epoch + 1
+  self.epoch, self.granted.sql = self.epoch + 1, nil
   self:forget_holding()
   self.world.lease("sql", 0)
 end

@@ -53,6 +53,15 @@ local refused = {
   end,
 }
 
+--- Moves a deadline. A lease that is over begins anew only with half of its time before it: while ZooKeeper is so slow that less is
+--- left of each, daemons would only be started to be killed.
+local function grant(self, name, due, timeout)
+  local now = self.world.boot_ns()
+  if (self.granted[name] or 0) < now and due - now < beats.lasts(self, timeout) / 2 * NS then return end
+  self.granted[name] = due
+  self.world.lease(name, due)
+end
+
 --- One beat: sends, waits for the answer, moves the deadlines.
 function beats.beat(self, session)
   local epoch, holding, sent = self.epoch, self.holding, self.world.boot_ns()
@@ -64,8 +73,8 @@ function beats.beat(self, session)
   if done then
     local due = beats.due(self, sent, session.timeout)
     if checked.version and self:may_lead() then
-      self.world.lease("node", due)
-      if holding and self.holding == holding and holding.live and not holding.released then self.world.lease("sql", due) end
+      grant(self, "node", due, session.timeout)
+      if holding and self.holding == holding and holding.live and not holding.released then grant(self, "sql", due, session.timeout) end
     end
     return
   end

@@ -4,7 +4,8 @@
 ---   cluster:pass(10); cluster.nodes[1]:crash(); cluster:pass(10)
 ---   assert.equal("node2", cluster:leader().name)
 -- What a test may do to a node: crash, boot, freeze, thaw, cut, mend, wedge, unwedge (the agent alone), leave; kill "master";
--- stop_jvm, continue_jvm; node.zk:reset(); node.wire.late = seconds. cluster.trace has what happened, with its time.
+-- stop_jvm, continue_jvm; node.blind = true: its next master does not find ZooKeeper; node.zk:reset(); node.wire.late = seconds.
+-- cluster.trace has what happened, with its time.
 -- Watched at every change: cluster.double.master and .thriftserver are the seconds with two serving at once (a frozen one serves nobody).
 local agent = require "appliance.cluster.agent"
 local clocks = require "appliance.simulate.clock"
@@ -67,6 +68,11 @@ function start_service(self, name)
   local host = self.jvms[name]
   local owner = { name = self.name, wire = self.wire,
     tell = function(kind, fields) tell(self, name, kind, fields) end,
+    is_blind = function()
+      local blind = self.blind
+      self.blind = false
+      return blind
+    end,
     ended = function(process, code) self:ended(name, process, code, true) end,
     changed = function(process)
       note(self, "%s is %s", name, process.state)

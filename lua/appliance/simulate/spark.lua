@@ -14,7 +14,8 @@ spark.TIMES = { session = 24, connect = 1.5, recovery = 4, start = 0.5, more = 0
 local master = {}
 master.__index = master
 
---- A process of its own, running at once. `owner`: { name, wire, tell(kind, fields), ended(process, code), changed(process) }
+--- A process of its own, running at once. `owner`: { name, wire, tell(kind, fields), ended(process, code), changed(process),
+--- is_blind() }
 function spark.master(cluster, owner, host, dir)
   local self = setmetatable({ cluster = cluster, owner = owner, host = host, dir = dir, state = "STANDBY", running = true }, master)
   self.main = host.task.start("master of " .. owner.name, function() self:run() end)
@@ -32,9 +33,10 @@ end
 function master:run()
   local times, task = spark.TIMES, self.host.task
   task.sleep(times.start + times.more * self.cluster.random:next())
+  if self.owner.is_blind() then return end                 -- the zombie: it runs, and never leads
   self.client = zookeeper.client(self.cluster.servers, self.host, { session = times.session, wire = self.owner.wire })
   local reached = task.within(times.connect, function() return self.client:connected() end)
-  if not reached then return end                           -- the zombie: it runs, and never leads
+  if not reached then return end                           -- another
   local wake = task.queue()
   self.following = task.start("latch of " .. self.owner.name, function()
     for state in self.client:changes() do wake:put(state.state) end
