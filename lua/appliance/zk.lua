@@ -183,7 +183,7 @@ function client:multi(parts)
   for index, part in ipairs(parts) do
     local options = part[4]
     if part[1] == "create" then
-      if options and options.guid then error("multi: guid is for create alone", 2) end
+      if options and (options.guid or options.container) then error("multi: guid and container are for create alone", 2) end
       options = mode_of(options, 2)
     end
     given[index] = { part[1], at(self, part[2]), part[3], options }

@@ -220,6 +220,9 @@ static void check_part(lua_State *L, struct zk_part *part, int kept, int number)
             part->version = opt_version(L, top + 4);
         else
             part->mode = (int)luaL_optinteger(L, top + 4, 0);
+        /* The server answers it in more words than the library reads, which takes the rest for the next part, and aborts. */
+        if (part->mode & ZK_CONTAINER)
+            luaL_error(L, "part %d: a container can't be made in a multi", number);
     } else {
         part->version = opt_version(L, top + 3);
     }
