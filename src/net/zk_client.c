@@ -201,6 +201,8 @@ static void session_over(struct zk_client *c, enum zk_state how, int code, int64
 static void session_said(struct zk_client *c, const struct zk_message *m)
 {
     const struct zk_view *view = zk_client_view(c);
+    if (m->code == ZK_SESSION_CONNECTED && (m->session == 0 || m->timeout_ms <= 0))
+        return; /* nothing that a ZooKeeper says: the next ping ends it */
     if (m->code == ZK_SESSION_CONNECTED) {
         zk_handle_authenticate(c->handle);
         /* The library does not tell of every loss: it may be connected again, elsewhere. */
