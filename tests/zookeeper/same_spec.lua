@@ -23,8 +23,8 @@ local function transcript(clients, root, random)
     return ({ nil, {}, { ephemeral = true }, { sequential = true }, { ephemeral = true, sequential = true } })[random(5)]
   end
   local function of_stat(stat)
-    return ("v%d cv%d %s n%d l%d %s %s"):format(stat.version, stat.cversion, stat.owner == 0 and "none" or sessions[stat.owner], stat.children,
-      stat.length, stat.czxid == stat.mzxid and "unchanged" or "changed", math.type(stat.sent))
+    return ("v%d cv%d %s n%d l%d %s %s"):format(stat.version, stat.cversion, stat.owner == 0 and "none" or sessions[stat.owner],
+      stat.children, stat.length, stat.czxid == stat.mzxid and "unchanged" or "changed", math.type(stat.sent))
   end
   local function of_fault(verb, err)
     return ("%s %s%s"):format(err.kind, err.code, verb == "multi" and " at " .. tostring(err.index) or "")

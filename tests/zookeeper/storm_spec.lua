@@ -89,11 +89,10 @@ describe("clients of ZooKeeper in a storm", function()
     over = true
     until_s = task.now() + 30
     for _, crew in ipairs(crews) do
-      while crew.seen ~= "last" do
+      while crew.seen ~= "last" or not crew.listed do
         assert(task.now() < until_s, ("seed %d: a watch has seen %s at last"):format(SEED, tostring(crew.seen)))
         task.sleep(0.01)
       end
-      assert.is_true(crew.listed)
     end
     assert.equal("", table.concat(faults, "\n", 1, math.min(#faults, 5)))
     assert.is_true(count.ok > 100)
