@@ -193,6 +193,20 @@ describe("a cluster", function()
   end)
 end)
 
+describe("an agent", function()
+  it("of which a part breaks ends as a whole, and its leases with it", function()
+    local cluster = settled()
+    local node = leader(cluster)
+    function node.agent.emit() error "the picture fell down" end
+    node.agent:say("test", "another picture")
+    cluster.clock:run(cluster.clock.now + 1)
+    assert.match("cluster view:.*the picture fell down", cluster.clock.errors[#cluster.clock.errors])
+    assert.is_nil(node.services.master.process)
+    assert.is_nil(node.services.thriftserver.process)
+    assert.is_false(node.running:is_alive())
+  end)
+end)
+
 describe("a node's name", function()
   it("has one owner: a second node is told, starts nothing, and takes it over when the first has gone", function()
     local cluster = settled { nodes = 2 }

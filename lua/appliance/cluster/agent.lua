@@ -74,16 +74,28 @@ end
 
 -- ---------------------------------------------------------------- tasks and waking
 
---- A task of the agent's: it ends with it.
-function agent:spawn(name, f, ...)
+--- A task of the agent's: it ends with it. And the other way round: an agent of which a part broke is none, so it ends, and its leases.
+local function start(self, is_part, name, f, ...)
   self.last_task = self.last_task + 1
   local key = self.last_task
+  local function ended(_, err)
+    self.tasks[key] = nil
+    if self.closed or not err and not is_part then return end
+    self.broken = ("cluster %s: %s"):format(name, tostring(err or "it ended"))
+    self.done:put(false)
+  end
   self.tasks[key] = self.task.start("cluster " .. name, function(...)
-    local _ <close> = setmetatable({}, { __close = function() self.tasks[key] = nil end })
+    local _ <close> = setmetatable({}, { __close = ended })
     return f(...)
   end, ...)
   return self.tasks[key]
 end
+
+--- One that may end when it has done what it is for.
+function agent:spawn(name, f, ...) return start(self, false, name, f, ...) end
+
+--- One that goes on as long as the agent.
+function agent:keep(name, f, ...) return start(self, true, name, f, ...) end
 
 --- Something is known that was not: every part looks again, but those that see at once that there is nothing for them. `inside`: it
 --- is nothing that the view shows.
@@ -99,7 +111,7 @@ end
 local function follow(self, name, step, idle)
   local wake = self.task.queue(1)
   self.listeners[#self.listeners + 1] = { wake = wake, idle = idle }
-  return self:spawn(name, function()
+  return self:keep(name, function()
     local due
     while true do
       local seconds = step(self)
@@ -202,15 +214,15 @@ function leaving.left(self)
 end
 
 --- agent.run { as new takes } or made:run(). Runs for ever, or until the node has left: true. What it started ends with it, both
---- leases first; ending the task that called ends the agent.
+--- leases first; ending the task that called ends the agent. Raises when a part of it broke.
 function agent:run()
   if getmetatable(self) ~= agent then self = agent.new(self) end
   local _ <close> = setmetatable({}, { __close = function() self:close() end })
   self:drop_leases()                                     -- an agent before us may have left some
-  self:spawn("session", function()
+  self:keep("session", function()
     for state in self.zk:changes() do session_changed(self, state) end
   end)
-  self:spawn("events", function()
+  self:keep("events", function()
     while true do
       local event = self.world.events:get()
       if not event then return end
@@ -220,7 +232,7 @@ function agent:run()
       self:changed(true)                                   -- others learn of it by what this node publishes, and so do we
     end
   end)
-  self:spawn("beats", beats.run, self)
+  self:keep("beats", beats.run, self)
   peers.start(self)
   follow(self, "member", member.step, member.is_settled)
   follow(self, "publishing", member.publish, member.is_said)
@@ -232,7 +244,9 @@ function agent:run()
   follow(self, "undertaker", undertaker.step, undertaker.is_settled)
   if self.node.roles.sql then follow(self, "sql", sql.step) end
   follow(self, "view", view.step, view.is_shown)
-  return self.done:get()
+  local left = self.done:get()
+  if self.broken then error(self.broken, 0) end
+  return left
 end
 
 --- Gives up both leases and ends every task. Never waits. The client is its owner's: to be closed after this.

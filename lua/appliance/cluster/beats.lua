@@ -93,7 +93,7 @@ function beats.run(self)
     local _ <close> = setmetatable({}, { __close = function() in_flight = in_flight - 1 end })
     beats.beat(self, session)
   end
-  self:spawn("beat clock", function()
+  self:keep("beat clock", function()
     while true do
       self.beat_now:put(true)
       self.task.sleep(self.session and self.session.timeout / 4 or 0.5)

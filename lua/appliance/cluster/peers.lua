@@ -46,7 +46,7 @@ end
 
 --- Follows the children of a path, each with a task of its own that ends with the child.
 local function follow_children(self, what, path, saw, gone)
-  self:spawn(what, function()
+  self:keep(what, function()
     local followed = {}
     for list in self.zk:watch_children(path) do
       local there = {}
@@ -113,7 +113,7 @@ end
 function peers.start(self)
   follow_children(self, "nodes", self.path.nodes, saw_node, saw_node)
   follow_children(self, "records", self.path.masters, saw_record, saw_record)
-  self:spawn("latches", follow_latches, self)
+  self:keep("latches", follow_latches, self)
 end
 
 -- ---------------------------------------------------------------- questions

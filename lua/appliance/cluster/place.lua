@@ -273,6 +273,17 @@ end
 --- So long a vacant SQL server waits for somebody to lead, so that it starts there: without a leader it would give up anyhow.
 local PREFER <const> = 30
 
+--- Runs the agent until the node has left. One that broke has given up its leases, so the daemons are gone, and the next one begins anew.
+local function keep_agent(options)
+  while true do
+    local running <close> = task.start("agent", require("appliance.cluster.agent").run, options)
+    local ok, err = running:join()
+    if ok then return end
+    log.error(("the agent of the cluster broke and is started again in 5 s: %s"):format(tostring(err)))
+    task.sleep(5)
+  end
+end
+
 --- The servers are known: from here on the node belongs to the cluster.
 local function enter(self, identity)
   local env = self.env
@@ -286,11 +297,10 @@ local function enter(self, identity)
   for _, each in ipairs(daemons.follow(supervise, function(event) self.events:put(event) end, log)) do
     self.tasks[#self.tasks + 1] = each
   end
-  local agent = require("appliance.cluster.agent").new {
+  self.running = task.start("cluster", keep_agent, {
     world = world(self), node = self.node, root = self.root, dir = self.dir, size = env.CLUSTER_SIZE,
     limits = { size = env.CLUSTER_WAIT, prefer = PREFER }, emit = function(view) seen(self, view) end,
-  }
-  self.running = task.start("cluster", agent.run, agent)
+  })
   mind_worker(self, identity)
   spawn(self, "masters that went", forget_masters, self)
   self.farewell = task.start("farewell to the cluster", say_farewell, self)
