@@ -101,5 +101,6 @@ parts_command() {
   parts_packages
   tests=$(parts_python tests) && bench=$(parts_python bench) && s3rver=$(parts_s3rver) || exit 1
   printf 'AWS_PYTHON=%s\nS3RVER=%s\nBENCH_PYTHON=%s\n' "$tests" "$s3rver" "$bench"
+  if jdbc=$(parts_jdbc); then printf 'POSTGRES_DRIVER=%s\n' "$jdbc"; fi
   if s5cmd=$(parts_s5cmd); then printf 'S5CMD=%s\n' "$s5cmd"; fi
 }

@@ -182,6 +182,7 @@ end
 function host:start(command, env)
   self.command, self.env = command or self.command, env or self.env
   local name = "host-" .. self.name
+  if self.service and not self:is_up() then supervise.remove(name) end   -- it ended by itself
   local words = { "ip", "netns", "exec", self.name, "unshare", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child",
     "--mount-proc", "tests/cluster/host", self.name, self.folder }
   table.move(self.command, 1, #self.command, #words + 1, words)

@@ -106,6 +106,9 @@ function methods:look()
       local host = self.yard:host_of(pid, processes)
       local known = self.jvms[key]
       local kind = known and known.kind or hosts.kind(pid)
+      -- A JVM that starts a program looks like two of itself until that program is executed.
+      local parent = processes[process.parent]
+      if kind and not known and parent and parent.name == "java" and hosts.kind(parent.pid) == kind then kind = nil end
       if kind and not host then
         if persists(self, "orphan " .. key, now, GRACE) then violate(self, "orphans", now, ("%s (%d)"):format(kind, pid)) end
       elseif kind then

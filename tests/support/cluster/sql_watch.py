@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import hive  # noqa: E402
 
 # Between two answers, after a failure, and for one attempt: an attempt may be held until the SQL server is elsewhere.
-CALM, HURRY, LIMIT = 1, 0.05, 75
+CALM, HURRY, LIMIT = 2, 0.05, 75
 tell = threading.Lock()
 
 
