@@ -134,6 +134,51 @@ describe("a cluster of two nodes", function()
     assert.is_string(master, output)
   end)
 
+  --- Executors of an application, as processes -> { pid = true }
+  local function executors(application)
+    local found = {}
+    for _, entry in ipairs(file.list "/proc") do
+      local command = entry:find "^%d+$" and file.read("/proc/" .. entry .. "/cmdline") or ""
+      if command:find("CoarseGrainedExecutorBackend", 1, true) and command:find(application, 1, true) then found[tonumber(entry)] = true end
+    end
+    return found
+  end
+
+  it("carries a running job through a failover, and the new leader replaces an executor that it loses", function()
+    local old = leader()
+    local progress, stop_file = nodes[1].directory .. "/progress", nodes[1].directory .. "/stop"
+    local running <close> = task.start(function()
+      local code, output = nodes[1]:client("spark-submit", spark_node.SOURCE .. "/tests/support/failover_job.py", progress, stop_file)
+      return { code = code, output = output }
+    end)
+    local function rounds() return select(2, (file.read(progress) or ""):gsub("\n", "")) end
+    local function goes_on(count)
+      local from = rounds()
+      spark_node.await("progress of the job", function() return rounds() >= from + count end)
+    end
+    goes_on(2)
+    local application = (file.read(progress) or ""):match "by (app%-[%d-]+)"
+    local before = executors(application)
+    assert.is_truthy(next(before))
+    local from = #nodes[old].text
+    kill(nodes[old]:pid "master")
+    leader(old)
+    goes_on(4)
+    assert.same(before, executors(application))
+    kill(next(before))
+    spark_node.await("another executor", function()
+      local pid = next(executors(application))
+      return pid and not before[pid]
+    end)
+    goes_on(4)
+    assert(file.replace(stop_file, "", tonumber("644", 8), false))
+    local _, result = running:join()
+    assert.equal(0, result.code, result.output)
+    assert.matches("job: %d+ rounds by " .. application:gsub("%-", "%%-"), result.output)
+    nodes[old]:wait_ready("master", from)
+    whole()
+  end)
+
   it("starts a killed thrift server again where it was", function()
     local holder = sql_node()
     local from = #nodes[holder].text
