@@ -1,4 +1,6 @@
 --- The agent's view in the words of people and of JSON that stays: what `status`, GET /cluster and the health pages tell. Pure.
+local json = require "appliance.json"
+
 local picture = {}
 
 local function roles_of(node)
@@ -16,6 +18,9 @@ local function sql_of(view)
   return "on " .. sql.holder .. (sql.address and "" or ", not ready yet")
 end
 
+--- A list that is one in JSON, too, when it is empty. A copy: the agent's own is left alone.
+local function list_of(items) return json.array(table.move(items or {}, 1, #(items or {}), 1, {})) end
+
 --- view: the agent's, nil before it has one. place: { name = CLUSTER_NAME, node = our name, zookeeper = a phrase }
 --- -> { name, node, session, leader, sql, sql_address, nodes = { { name, master, roles, version, sql } }, version, said }
 function picture.of(view, place)
@@ -29,7 +34,8 @@ function picture.of(view, place)
   return {
     name = place.name, node = place.node, session = view.session == true, leader = view.leader and view.leader.node or nil,
     leader_url = view.leader and view.leader.url or nil, sql = sql_of(view), sql_address = view.sql and view.sql.address or nil,
-    nodes = nodes, masters = view.masters, version = view.version and view.version.active or nil, said = view.said or {},
+    nodes = list_of(nodes), masters = list_of(view.masters), said = list_of(view.said),
+    version = view.version and view.version.active or nil,
   }
 end
 
