@@ -1,18 +1,15 @@
 --- cluster.masters() against pages and ports that answer late, wrongly or not at all.
 local file_server = require "file_server"
-local log = require "appliance.core.log"
 local task = require "appliance.task"
 
 describe("cluster.masters", function()
-  local pages, kept_info
+  local pages
 
   setup(function() pages = file_server.start() end)
   teardown(function() pages:__close() end)
   before_each(function()
-    kept_info, log.info = log.info, function() end
     package.loaded["appliance.cluster.elsewhere"] = nil        -- it remembers who has answered
   end)
-  after_each(function() log.info = kept_info end)
 
   --- Ports that nobody listens on.
   local function silent(count)

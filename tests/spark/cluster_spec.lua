@@ -23,15 +23,14 @@ local function await_worker(port)
   return task.now() - began
 end
 
---- The processes of executors below a node, as one text.
+--- The processes of executors below a node.
 local function executors(node)
   local pids = {}
   for _, pid in ipairs(node:processes()) do
     local command = file.read(("/proc/%d/cmdline"):format(pid)) or ""
     if command:find("CoarseGrainedExecutorBackend", 1, true) then pids[#pids + 1] = pid end
   end
-  table.sort(pids)
-  return table.concat(pids, " ")
+  return pids
 end
 
 describe("a worker and an SQL server whose master comes later", function()
@@ -49,7 +48,7 @@ describe("a worker and an SQL server whose master comes later", function()
   end)
 
   it("wait for it, and say so", function()
-    worker:wait_log "no master answers yet at spark://127%.0%.0%.1:%d+; what needs one is started when it does"
+    worker:wait_log "worker: waits, no master answers yet at spark://127%.0%.0%.1:%d+"
     local code, output = worker:command "healthcheck"
     assert.equal(1, code)
     assert.matches("worker waits: no master answers yet at spark://127.0.0.1", output)
@@ -70,7 +69,7 @@ describe("a worker and an SQL server whose master comes later", function()
 
   it("outlive it: the same worker, executors and SQL server serve when it is back", function()
     local pid, sql, from, running = worker:pid "worker", worker:pid "thriftserver", #master.text, executors(worker)
-    assert.not_equal("", running)
+    assert.truthy(running[1])
     kill(master:pid "master")
     master:wait_ready("master", from)
     await_worker(master.port + 1)
@@ -78,7 +77,8 @@ describe("a worker and an SQL server whose master comes later", function()
     assert.equal(sql, worker:pid "thriftserver")
     local rows, output = worker:sql "select 40 + 3"
     assert.matches("43", rows or output)
-    assert.equal(running, executors(worker))
+    -- One more may be there: a master that has not heard of an executor yet starts another.
+    for _, executor in ipairs(running) do assert.is_true(spark_node.is_alive(executor), "executor " .. executor .. " is gone") end
     local counted
     counted, output = master:word_count()
     assert.is_string(counted, output)

@@ -92,8 +92,6 @@ local function follow(emit, env)
   answers = have_answered[key] or task.within(FIRST_LOOK, require("appliance.cluster.leader").find, masters, env) == true
   emit(elsewhere.value(masters, answers, way.from))
   if not answers then
-    require("appliance.core.log").info(("no master answers yet at %s; what needs one is started when it does"):format(
-      elsewhere.value(masters).uri))
     wait_for_leader(current, env)
     answers = true
     emit(elsewhere.value(masters, true, way.from))
