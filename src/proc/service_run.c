@@ -426,7 +426,10 @@ void supervisor_leave(struct supervisor *sup)
             while (!link_is_alone(&sup->to_check)) {
                 struct service *s = (struct service *)((char *)sup->to_check.next - offsetof(struct service, order));
                 link_leave(&s->order);
-                if (s->state == SERVICE_WAITING && needs_are_met(s))
+                if (s->state != SERVICE_WAITING)
+                    continue;
+                take_next_spec(s); /* it may have been declared anew while it waited, perhaps for hours */
+                if (needs_are_met(s))
                     service_feed(s, EVENT_NEEDS_MET);
             }
             if (supervisor_stops(sup))

@@ -257,6 +257,8 @@ static bool redeclare(struct supervisor *sup, struct service *s, struct service_
     needle_free(s->next_needle);
     s->next_needle = needle;
     s->removed = false;
+    if (s->state == SERVICE_WAITING)
+        link_append(&sup->to_check, &s->order); /* it may need less now, or something else */
     return true;
 }
 

@@ -313,7 +313,7 @@ static void live(void)
     MUST(view_of(2).crashes == 1);
     hold(0);
     UNTIL(view_of(2).state == SERVICE_WAITING);
-    MUST(count_below(getpid()) == 2);
+    UNTIL(count_below(getpid()) == 2); /* one may be past the end of its memory, and so of anything it could do, and not yet a zombie */
     hold(clock_boot_ns() + 3600 * NS_PER_S);
     UNTIL(all_up() && count_below(getpid()) == SERVICES + 1);
     MUST(view_of(2).crashes == 1 && view_of(2).restarts == 2);

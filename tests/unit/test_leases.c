@@ -241,10 +241,16 @@ static void a_new_spec_brings_its_lease_with_the_next_start(void **unused)
     assert_true(supervisor_restart(world.sup, "shell", NULL));
     pass_ms(5);
     assert_int_equal(state_of("shell"), SERVICE_WAITING);
-    declare(spec_of("shell"));
-    hold_ms(1000); /* under the old one still: a new spec is read when it is looked at again, by a restart say */
+    struct service_spec *elsewhere = leased("shell");
+    elsewhere->dir = strdup("/elsewhere");
+    declare(elsewhere); /* while it waits: what it will start with is the newest */
+    assert_int_equal(state_of("shell"), SERVICE_WAITING);
+    hold_ms(1000);
     assert_int_equal(state_of("shell"), SERVICE_UP);
+    assert_string_equal(fake_of("shell")->dir, "/elsewhere");
     pass_ms(1002);
+    assert_int_equal(state_of("shell"), SERVICE_WAITING);
+    declare(spec_of("shell"));
     assert_int_equal(state_of("shell"), SERVICE_UP);
     assert_int_equal(fake_of("shell")->due, INT64_MAX);
 }
