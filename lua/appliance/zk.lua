@@ -1,6 +1,7 @@
 --- ZooKeeper, as tasks use it: a client has one session at a time, which survives reconnects; after an expiry it has another by itself.
 -- All calls wait as tasks do; all failures are nil, err { kind, code = "NONODE" ..., text }. What is not sent within the time of a session
--- fails with CONNECTIONLOSS. An operation belongs to the session it began in: it fails with SESSIONEXPIRED when that has ended.
+-- fails with CONNECTIONLOSS and err.unsent: it was not done; after any other CONNECTIONLOSS nobody knows. An operation belongs to the
+-- session it began in: it fails with SESSIONEXPIRED when that has ended.
 --
 --   local client <close> = zk.open { servers = "10.0.0.1:2181,10.0.0.2:2181/chroot", session = 4, auth = "user:secret", name = "cluster" }
 --   local id, timeout = client:connected()

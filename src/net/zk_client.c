@@ -3,6 +3,7 @@
 #include "appliance/log.h"
 #include "zk_inner.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,13 +21,8 @@ const char *zk_state_name(enum zk_state state)
 
 static const char *title(const struct zk_client *c, char out[64])
 {
-    size_t length = strlen(c->name);
-    memcpy(out, "zk", 3);
-    if (length > 0 && length < 56) {
-        memcpy(out + 2, " (", 2);
-        memcpy(out + 4, c->name, length);
-        memcpy(out + 4 + length, ")", 2);
-    }
+    bool has_name = c->name[0] != 0;
+    snprintf(out, 64, "zk%s%.48s%s", has_name ? " (" : "", c->name, has_name ? ")" : "");
     return out;
 }
 

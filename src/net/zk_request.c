@@ -88,8 +88,10 @@ void zk_requests_flush(struct zk_client *c)
     while (c->waiting && c->handle && zk_client_view(c)->state == ZK_CONNECTED) {
         struct zk_request *r = c->waiting;
         int code = hand_over(r);
-        if (code == ZK_CONNECTIONLOSS)
-            return; /* the library knows of a loss that we shall hear of next */
+        if (code == ZK_CONNECTIONLOSS) { /* the library knows of a loss that we shall hear of next */
+            r->sent_ns = 0;
+            return;
+        }
         if (code != ZK_OK) {
             end(r, code);
             continue;
@@ -106,6 +108,7 @@ static void wait_for_connection(struct zk_request *r)
     struct zk_client *c = r->client;
     const struct zk_view *view = zk_client_view(c);
     r->session = view->id;
+    r->sent_ns = 0;
     list(r, &c->waiting_end);
     timer_start(&r->limit, c->loop, view->timeout_ms > 0 ? view->timeout_ms : c->session_ms, limit_over);
 }

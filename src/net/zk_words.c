@@ -124,7 +124,8 @@ bool zk_log_words(const char *line, char *out, size_t size)
 {
     const char *text = message_of(line);
     if (strncmp(text, "Socket ", 7) != 0) {
-        snprintf(out, size, "%.*s", (int)strcspn(text, "\n"), text);
+        snprintf(out, size, "%s", text);
+        out[strcspn(out, "\n")] = 0;
         return out[0] != 0;
     }
     const char *server = text + 7;
@@ -143,8 +144,9 @@ bool zk_log_words(const char *line, char *out, size_t size)
     if (atoi(number + 6) == EHOSTDOWN)
         snprintf(out, size, "%.*s: it has closed the connection", (int)server_length, server);
     else if (atoi(number + 6) == 0)
-        snprintf(out, size, "%.*s: %.*s", (int)server_length, server, (int)strcspn(rest, "\n"), rest);
+        snprintf(out, size, "%.*s: %s", (int)server_length, server, rest);
     else
         snprintf(out, size, "%.*s: %.*s", (int)server_length, server, (int)(close - open - 1), open + 1);
+    out[strcspn(out, "\n")] = 0;
     return true;
 }

@@ -154,6 +154,9 @@ describe("a client of ZooKeeper", function()
     local _, err = client:get "/"
     assert.equal("CONNECTIONLOSS", err.code)
     assert.equal("timeout", err.kind)
+    assert.is_true(err.unsent)
+    assert.is_true(select(2, client:multi { { "delete", "/none" } }).unsent)
+    assert.is_true(select(2, client:create("/unsent-", "", { guid = true })).unsent)
     local took = task.now() - began
     assert.is_true(took > SESSION / 2 and took < GENEROUS, tostring(took))
   end)

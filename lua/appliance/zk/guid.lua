@@ -71,6 +71,10 @@ function guid.create(client, path, data, mode)
       in_doubt = false
       return made:sub(#client.chroot + 1)
     end
+    if err.unsent then
+      in_doubt = false                                       -- but what an earlier round has sent was looked for, and is not there
+      return nil, err
+    end
     if not is_lost(err) then
       -- An ephemeral node of a session that is over is over; another may be there.
       in_doubt = err.code == "SESSIONEXPIRED" and not is_ephemeral

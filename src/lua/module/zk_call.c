@@ -82,6 +82,18 @@ static int push_result(lua_State *L, const struct zk_request *r)
     }
 }
 
+/* What never left us was not done: nobody need look for it. */
+static int push_loss(lua_State *L, const struct zk_request *r, const char *path)
+{
+    struct err err;
+    err_set(&err, zk_code_kind(r->code), "zk %s%s%s: not sent, for there was no connection to ZooKeeper (%s)", zk_verb_name(r->what.verb),
+            path ? " " : "", path ? path : "", zk_code_name(r->code));
+    zk_push_fail(L, &err, r->code);
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, "unsent");
+    return 2;
+}
+
 /* Stack: client, verb, path, ... the operation on top. */
 static int call_ended(lua_State *L, int status, lua_KContext context)
 {
@@ -93,6 +105,8 @@ static int call_ended(lua_State *L, int status, lua_KContext context)
         lua_pushboolean(L, false);
         return 1;
     }
+    if (r->code == ZK_CONNECTIONLOSS && r->sent_ns == 0)
+        return push_loss(L, r, lua_tostring(L, 3));
     struct err err;
     zk_fail(&err, r->code, lua_tostring(L, 2), lua_tostring(L, 3));
     return zk_push_fail(L, &err, r->code);
@@ -160,6 +174,8 @@ static bool is_of_session(int code)
 
 static int push_fault(lua_State *L, const struct zk_request *r)
 {
+    if (r->code == ZK_CONNECTIONLOSS && r->sent_ns == 0)
+        return push_loss(L, r, NULL);
     int index = 0;
     for (int i = 0; i < r->count && r->outcomes; i++)
         if (index == 0 && r->outcomes[i].code != ZK_OK && r->outcomes[i].code != ZK_RUNTIME)
