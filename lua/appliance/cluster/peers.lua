@@ -8,11 +8,22 @@ local tree = require "appliance.cluster.tree"
 
 local peers = {}
 
+--- Of all nodes we have heard of, sorted. Not to be changed.
+function peers.names(self)
+  self.peer_names = self.peer_names or tree.keys(self.peers)
+  return self.peer_names
+end
+
+--- A node nobody will hear of again.
+function peers.forget(self, name)
+  self.peers[name], self.peer_names = nil, nil
+end
+
 local function peer_of(self, name)
   local peer = self.peers[name]
   if not peer then
     peer = { name = name, standing = false, data = {}, since = self.task.now() }
-    self.peers[name] = peer
+    self.peers[name], self.peer_names = peer, nil
   end
   return peer
 end
@@ -120,7 +131,7 @@ end
 
 --- Whose session is it? -> the node's name, by its master's record, or nil.
 function peers.of_session(self, session)
-  for _, name in ipairs(tree.keys(self.peers)) do
+  for _, name in ipairs(peers.names(self)) do
     local record = self.peers[name].record
     for _, its in ipairs(record and record.data.sessions or {}) do
       if its == session then return name end
@@ -136,7 +147,7 @@ function peers.is_leading(state) return leading[state] == true end
 --- The standing nodes whose masters say so, sorted by name.
 function peers.leaders(self)
   local found = {}
-  for _, name in ipairs(tree.keys(self.peers)) do
+  for _, name in ipairs(peers.names(self)) do
     local peer = self.peers[name]
     local master = peer.standing and peer.data.master
     if type(master) == "table" and leading[master.state] then found[#found + 1] = peer end
@@ -158,7 +169,7 @@ end
 --- The standing nodes with a role, sorted by name.
 function peers.with_role(self, role)
   local found = {}
-  for _, name in ipairs(tree.keys(self.peers)) do
+  for _, name in ipairs(peers.names(self)) do
     local peer = self.peers[name]
     if peer.standing and type(peer.data.roles) == "table" and peer.data.roles[role] then found[#found + 1] = peer end
   end

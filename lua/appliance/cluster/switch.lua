@@ -57,7 +57,7 @@ end
 --- The longest session any node has told of, for leases of nodes that we can't see any more.
 local function longest(self)
   local timeout = self.session.timeout
-  for _, name in ipairs(tree.keys(self.peers)) do
+  for _, name in ipairs(peers.names(self)) do
     timeout = math.max(timeout, tonumber(self.peers[name].data.timeout) or 0)
   end
   return timeout

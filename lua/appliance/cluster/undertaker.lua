@@ -32,7 +32,7 @@ end
 local function address_of(self, peer)
   local host = peer.data.host or peer.record and peer.record.data.host
   local worker = type(peer.data.worker) == "table" and peer.data.worker or {}
-  for _, name in ipairs(tree.keys(self.peers)) do
+  for _, name in ipairs(peers.names(self)) do
     local other = self.peers[name]
     if other ~= peer and other.standing and other.data.host == host then
       return worker.port and host, worker.port and { [worker.port] = true }, true
@@ -115,7 +115,7 @@ local function bury(self, peer, latches)
   local proof, record = undertaker.proof(self, peer.name), peer.record
   if latches[1] == self.latches[1] then
     if not undertaker.clear_records(self, self.dir, peer, proof) then return nil end
-    for _, name in ipairs(tree.keys(self.peers)) do        -- a new leader would wait for other dead workers just so
+    for _, name in ipairs(peers.names(self)) do        -- a new leader would wait for other dead workers just so
       local other = self.peers[name]
       if other ~= peer and not other.standing and other.seen and self.task.now() - other.since < RECENT then
         undertaker.clear_records(self, self.dir, other, undertaker.proof(self, name))
@@ -151,7 +151,7 @@ function undertaker.step(self)
   if not self.session or not self.session.joined or not self.connected or self.gone then return end
   local again
   local function later(seconds) again = math.min(again or seconds, seconds) end
-  for _, name in ipairs(tree.keys(self.peers)) do
+  for _, name in ipairs(peers.names(self)) do
     local peer = self.peers[name]
     if name ~= self.me and not peer.standing and peer.record and peer.record.data.dir == self.dir then
       local latches = latches_of(self, peer)
@@ -166,7 +166,7 @@ function undertaker.step(self)
         forget(self, peer)
       end
     elseif not peer.standing and not peer.record and self.task.now() - peer.since > FORGOTTEN then
-      self.peers[name] = nil
+      peers.forget(self, name)
     end
   end
   return again

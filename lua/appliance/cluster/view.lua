@@ -33,7 +33,7 @@ function view.compute(self)
     uri = masters[1] and "spark://" .. table.concat(masters, ",") or nil, said = {},
     sql = { held = self.holding ~= nil and self.holding.live == true and not self.holding.released },
     version = { ours = self.node.version, active = self.active and (self.active.version or self.active.old), waits = self.version_waits } }
-  for _, name in ipairs(tree.keys(self.peers)) do
+  for _, name in ipairs(peers.names(self)) do
     local peer = self.peers[name]
     if peer.standing then
       nodes[name] = peer.data

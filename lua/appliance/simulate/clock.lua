@@ -3,7 +3,7 @@
 ---   local clock = require "appliance.simulate.clock".new()
 ---   local host = clock:host("node1")          tasks of one machine: host.task is their task module
 ---   host:pause(); host:resume()               what is ready to run meanwhile runs at resume, in its order
----   clock:after(seconds, f, ...) -> timer     a plain call, of no host (a packet, a hardware clock); timer.f = nil takes it back
+---   clock:after(seconds, f, up to six arguments) -> timer    a plain call, of no host (a packet, a hardware clock); clock.forget(timer)
 ---   clock:run(until_seconds)                  clock.errors holds what tasks raised
 local clock = {}
 clock.__index = clock
@@ -14,23 +14,27 @@ end
 
 -- ---------------------------------------------------------------- timers: a binary heap, ties in the order they were set
 
--- The order is (at, number); it is written out where it is needed, for this is where a simulation spends its time.
-function clock:after(seconds, f, ...)
+-- A timer is { at, number, f, its arguments }, and the order is (at, number); both are written out, for this is where a simulation spends
+-- its time.
+function clock:after(seconds, f, a, b, c, d, e, g)
   local number, when = self.made + 1, self.now + (seconds > 0 and seconds or 0)
   self.made = number
-  local timer = { at = when, number = number, f = f, ... }
+  local timer = { when, number, f, a, b, c, d, e, g }
   local heap, at = self.heap, self.size + 1
   self.size = at
   while at > 1 do
     local up = at // 2
     local above = heap[up]
-    if above.at <= when then break end                     -- of equals the older, whose number is lower, stays above
+    if above[1] <= when then break end                     -- of equals the older, whose number is lower, stays above
     heap[at] = above
     at = up
   end
   heap[at] = timer
   return timer
 end
+
+--- It fires no more.
+function clock.forget(timer) timer[3] = false end
 
 local function take(self)
   local heap, size = self.heap, self.size
@@ -39,16 +43,16 @@ local function take(self)
   size = size - 1
   self.size = size
   if size > 0 then
-    local at, last_at, last_number = 1, last.at, last.number
+    local at, last_at, last_number = 1, last[1], last[2]
     while true do
       local child = 2 * at
       if child > size then break end
       local down = heap[child]
       if child < size then
         local other = heap[child + 1]
-        if other.at < down.at or other.at == down.at and other.number < down.number then child, down = child + 1, other end
+        if other[1] < down[1] or other[1] == down[1] and other[2] < down[2] then child, down = child + 1, other end
       end
-      if down.at > last_at or down.at == last_at and down.number > last_number then break end
+      if down[1] > last_at or down[1] == last_at and down[2] > last_number then break end
       heap[at] = down
       at = child
     end
@@ -142,7 +146,7 @@ function methods:join(seconds)
     self.joiners[#self.joiners + 1] = { task, token }
     local timer = seconds and self.clock:after(seconds, wake, self.clock, task, token)
     await(task)
-    if timer then timer.f = nil end
+    if timer then clock.forget(timer) end
   end
   if self.alive then return nil, { kind = "timeout", code = "", text = ("task %s did not end within %g s"):format(self.name, seconds) } end
   if not self.ok then return nil, table.unpack(self.results, 1, self.results.n) end
@@ -286,11 +290,11 @@ end
 --- Runs everything that is due up to the moment.
 function clock:run(stop)
   run_ready(self)
-  while self.size > 0 and self.heap[1].at <= stop do
+  while self.size > 0 and self.heap[1][1] <= stop do
     local timer = take(self)
-    if timer.at > self.now then self.now = timer.at end
-    if timer.f then
-      timer.f(table.unpack(timer))
+    if timer[1] > self.now then self.now = timer[1] end
+    if timer[3] then
+      timer[3](timer[4], timer[5], timer[6], timer[7], timer[8], timer[9])
       run_ready(self)
     end
   end

@@ -181,9 +181,16 @@ function ensemble:open_session(timeout)
   return session
 end
 
+local function stop_timer(self, session)
+  local timer = session.timer
+  if timer then self.clock.forget(timer) end
+  session.timer = nil
+  return timer ~= nil
+end
+
 function ensemble:close_session(session)
   if self.sessions[session.id] ~= session then return end
-  if session.timer then session.timer.f, session.timer = nil, nil end
+  stop_timer(self, session)
   local paths, wakes = {}, {}
   for path in pairs(session.ephemerals) do paths[#paths + 1] = path end
   table.sort(paths)
@@ -211,7 +218,7 @@ end
 
 function ensemble:heard(session)
   session.touched = self.clock.now
-  if session.timer then session.timer.f, session.timer = nil, nil end
+  stop_timer(self, session)
 end
 
 --- A new leader: every session has its whole time before it.
@@ -222,10 +229,7 @@ function ensemble:new_leader()
   for _, id in ipairs(ids) do
     local session = self.sessions[id]
     session.touched = self.clock.now
-    if session.timer then
-      session.timer.f, session.timer = nil, nil
-      self:silent(session)
-    end
+    if stop_timer(self, session) then self:silent(session) end
   end
 end
 

@@ -58,7 +58,8 @@ local function look(self)
   self.healthy = healthy
   local session = self.session
   if healthy then
-    if self.notice then self.notice.f, self.notice = nil, nil end
+    if self.notice then self.clock.forget(self.notice) end
+    self.notice = nil
     if session then self.servers:heard(session) end
     return find_ended(self)
   end
@@ -155,8 +156,8 @@ function client:lose_connection()
   self.pending = {}
   for _, request in ipairs(pending) do
     if not request.answered then
-      request.answered = true
-      request.done { err = failure "CONNECTIONLOSS" }
+      request.answered, request.lost = true, true
+      request.done()
     end
   end
   set_state(self, "connecting")
@@ -170,61 +171,90 @@ local function delay(self)
   return self.wire.late > 0 and quick + self.wire.late * self.random:next() or quick
 end
 
---- Runs f(...) at the server's end, in order, when the wire lets it through.
-local function to_server(self, connection, f)
-  local at = math.max(connection.out_at, self.clock.now + delay(self))
-  connection.out_at = at
-  self.clock:after(at - self.clock.now, function()
-    if not self.wire.up then
-      connection.held_out[#connection.held_out + 1] = f
-    else
-      f()
-    end
-  end)
+local function arrive_out(self, connection, f, one, other)
+  if self.wire.up then return f(self, connection, one, other) end
+  connection.held_out[#connection.held_out + 1] = { f, one, other }
 end
 
-local function to_client(self, connection, f)
-  local at = math.max(connection.in_at, self.clock.now + delay(self))
-  connection.in_at = at
-  self.clock:after(at - self.clock.now, function()
-    if not self.wire.up then
-      connection.held_in[#connection.held_in + 1] = f
-    elseif not connection.lost then
-      f()
-    end
-  end)
+--- Runs f(self, connection, one, other) at the server's end, in order, when the wire lets it through.
+local function to_server(self, connection, f, one, other)
+  local now = self.clock.now
+  local at = now + delay(self)
+  if at < connection.out_at then at = connection.out_at end
+  connection.out_at = at
+  self.clock:after(at - now, arrive_out, self, connection, f, one, other)
 end
+
+local function arrive_back(self, connection, f, one)
+  if not self.wire.up then
+    connection.held_in[#connection.held_in + 1] = { f, one }
+  elseif not connection.lost then
+    f(one)
+  end
+end
+
+--- f(one) at the client's.
+local function to_client(self, connection, f, one)
+  local now = self.clock.now
+  local at = now + delay(self)
+  if at < connection.in_at then at = connection.in_at end
+  connection.in_at = at
+  self.clock:after(at - now, arrive_back, self, connection, f, one)
+end
+
+local function dirty(watch) watch.dirty:put(true) end
 
 local function fire(watch)
   local self, connection = watch.client, watch.connection
   if watch.closed or connection.lost or connection.stale then return end
-  to_client(self, connection, function() watch.dirty:put(true) end)
+  to_client(self, connection, dirty, watch)
 end
 
---- What the server does with a request -> answer
+--- What the server does with a request: puts the answer into it. -> true, or nil: there is none, ever
 local function carry_out(self, connection, session, request)
   local servers = self.servers
   if connection.stale then
-    if request.writes then return nil end                  -- it can't ask its quorum: no answer, ever
-    return { servers:read(request.kind, request.path, connection.stale) }
+    if request.writes then return nil end                  -- it can't ask its quorum
+    request.value, request.err = servers:read(request.kind, request.path, connection.stale)
+    return true
   end
   if not servers.serving or session.connection ~= connection then return nil end
-  if servers.sessions[session.id] ~= session then return { err = failure "SESSIONEXPIRED" } end
-  session.touched = self.clock.now
-  if request.kind == "write" then return { servers:commit(session, request.operations) } end
-  if request.kind == "sync" then return { true } end
-  local answer, err = servers:read(request.kind, request.path)
-  local watch = request.watch
-  if watch and not watch.closed then
-    watch.connection = connection
-    servers:add_watch((request.kind == "children" and answer) and "children" or "data", request.path, watch)
+  if servers.sessions[session.id] ~= session then
+    request.err = failure "SESSIONEXPIRED"
+    return true
   end
-  return { answer, err }
+  session.touched = self.clock.now
+  if request.kind == "write" then
+    request.value, request.err = servers:commit(session, request.operations)
+  elseif request.kind == "sync" then
+    request.value = true
+  else
+    request.value, request.err = servers:read(request.kind, request.path)
+    local watch = request.watch
+    if watch and not watch.closed then
+      watch.connection = connection
+      servers:add_watch((request.kind == "children" and request.value) and "children" or "data", request.path, watch)
+    end
+  end
+  return true
 end
 
-local function send(self, session, request, done)
-  local connection = self.connection
-  request.done = done
+local function answered(request)
+  if request.answered then return end
+  request.answered = true
+  request.done()
+end
+
+local function at_server(self, connection, session, request)
+  if not carry_out(self, connection, session, request) then return end
+  if request.protected and self.lose_create then
+    self.lose_create = false
+    return self:lose_connection()
+  end
+  to_client(self, connection, answered, request)
+end
+
+local function send(self, session, request)
   if #self.pending > 20 then
     local kept = {}
     for _, each in ipairs(self.pending) do
@@ -233,19 +263,7 @@ local function send(self, session, request, done)
     self.pending = kept
   end
   self.pending[#self.pending + 1] = request
-  to_server(self, connection, function()
-    local answer = carry_out(self, connection, session, request)
-    if not answer then return end
-    if request.protected and self.lose_create then
-      self.lose_create = false
-      return self:lose_connection()
-    end
-    to_client(self, connection, function()
-      if request.answered then return end
-      request.answered = true
-      done(answer)
-    end)
-  end)
+  to_server(self, self.connection, at_server, session, request)
 end
 
 --- One request, within the session that is there now -> results of the server | nil, err
@@ -257,10 +275,14 @@ local function ask(self, request)
     session = self.session
   end
   local sent = self.host:boot_ns()
-  local answer = self.clock:wait(function(done) send(self, session, request, done) end)
-  if answer.err then return nil, answer.err end
+  self.clock:wait(function(done)
+    request.done = done
+    send(self, session, request)
+  end)
+  if request.lost then return nil, failure "CONNECTIONLOSS" end
+  if not request.value then return nil, request.err end
   if self.session ~= session then return nil, failure "SESSIONEXPIRED" end
-  return answer[1], answer[2], sent
+  return request.value, nil, sent
 end
 
 -- ---------------------------------------------------------------- operations
@@ -412,8 +434,8 @@ local function deliver(self)
   if not connection then return end
   local out, back = connection.held_out, connection.held_in
   connection.held_out, connection.held_in = {}, {}
-  for _, f in ipairs(back) do to_client(self, connection, f) end
-  for _, f in ipairs(out) do to_server(self, connection, f) end
+  for _, held in ipairs(back) do to_client(self, connection, held[1], held[2]) end
+  for _, held in ipairs(out) do to_server(self, connection, held[1], held[2], held[3]) end
 end
 
 --- A wire goes down, or up again: for every client that uses it.
