@@ -100,7 +100,7 @@ end
 function spark_node.start(settings, options)
   options = options or {}
   local self = setmetatable({ name = unique "node", directory = options.directory or spark_node.temporary(), text = "",
-    keep = options.keep, address = options.address or "127.0.0.1" }, methods)
+    keep = options.keep, program = APPLIANCE, address = options.address or "127.0.0.1" }, methods)
   self.port = 20000 + host.pid() % 1100 * 10 + (options.second and 5 or 0)
   self.env = environment(self, settings)
   local command = table.move(options.prefix or {}, 1, #(options.prefix or {}), 1, {})

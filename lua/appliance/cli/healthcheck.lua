@@ -6,6 +6,7 @@ return {
   words = { 0, 1 },
   help = [[
 Exits with 0 when all critical services of the node are up, or those of a role ("worker" or "spark.worker"), else with 1.
+"leader": when the master of this node leads its cluster.
 One sentence says how it is.
   --wait 60s   waits until they are (the node tells; it may still have to be started), and exits with 1 when the time is over]],
   run = function(options, words, term)
