@@ -178,10 +178,13 @@ function look.stuck(self)
   end
   master.leaderless = master.leaderless or now
   local latch = own_latch(self, self.latches)
-  local patience = self.limit.stuck
-  if not latch then patience = self.limit.latchless
-  elseif latch ~= self.latches[1] then patience = 2 * patience end
-  local waited = now - math.max(master.leaderless, master.since)
+  local patience = self.limit.stuck                        -- without a session it may still be starting, on a busy machine
+  if not latch then
+    patience = master.session_since and self.limit.latchless or patience
+  elseif latch ~= self.latches[1] then
+    patience = 2 * patience
+  end
+  local waited = now - math.max(master.leaderless, master.since, master.session_since or 0)
   if waited < patience then return patience - waited end
   kill(self, ("STANDBY for %.0f s while no master leads%s"):format(waited, latch and "" or ", and it has no latch"))
 end
