@@ -193,6 +193,100 @@ describe("a cluster", function()
   end)
 end)
 
+-- The five ways in which a simpler protocol was shown to give two leaders.
+describe("no second leader comes of", function()
+  local zookeeper = require "appliance.simulate.zookeeper"
+
+  local function none_double(cluster)
+    assert.equal(0, cluster.double.master, cluster:story())
+    assert.equal(0, cluster.double.thriftserver, cluster:story())
+  end
+
+  it("a server that is cut off from its quorum and goes on answering", function()
+    for seed = 1, 12 do
+      local cluster = settled { seed = seed }
+      local first = leader(cluster)
+      zookeeper.cut_off(cluster.servers, first.zk.connection.server, 9)
+      cluster:pass(3.6)                                    -- the server still answers, and the session may be over from now on
+      assert.is_nil(first.services.master.process)
+      assert.is_nil(first.services.thriftserver.process)
+      cluster:pass(20)
+      none_double(cluster)
+      assert.same({}, cluster:faults(2))
+    end
+  end)
+
+  it("a whole machine that stands still for longer than its session", function()
+    local cluster = settled()
+    local first = leader(cluster)
+    first:freeze()
+    seconds_until(cluster, 8, function() return #cluster:serving "master" == 1 and #cluster:serving "thriftserver" == 1 end)
+    cluster:pass(5)
+    first:thaw()
+    cluster:pass(0.02)
+    assert.is_true(not first.services.master.process or first.services.master.process.dying)
+    assert.is_true(not first.services.thriftserver.process or first.services.thriftserver.process.dying)
+    cluster:pass(12)
+    none_double(cluster)
+    assert.same({}, cluster:faults(3))
+  end)
+
+  it("an agent that stands still while its library keeps the session", function()
+    local cluster = settled()
+    local first = leader(cluster)
+    first:wedge()
+    cluster:pass(3.6)
+    assert.is_nil(first.services.master.process)           -- by the deadline, in C
+    assert.is_nil(first.services.thriftserver.process)
+    cluster:pass(10)
+    first:unwedge()
+    cluster:pass(12)
+    none_double(cluster)
+    assert.same({}, cluster:faults(3))
+  end)
+
+  it("a node that is back while its peers still bury it", function()
+    for seed = 1, 12 do
+      local cluster = settled { seed = seed }
+      local first = leader(cluster)
+      for _, node in ipairs(cluster.nodes) do
+        if node ~= first then node.wire.late = 2 end       -- what they decide arrives late
+      end
+      first:crash()
+      cluster:pass(2 + 0.3 * seed)
+      first:boot()
+      cluster:pass(6)
+      for _, node in ipairs(cluster.nodes) do node.wire.late = 0 end
+      cluster:pass(20)
+      none_double(cluster)
+      assert.same({}, cluster:faults(3))
+    end
+  end)
+
+  it("a standby that would be elected when its node has lost its session", function()
+    for seed = 1, 12 do
+      local cluster = settled { seed = seed }
+      local first, standby = leader(cluster), nil
+      for _, node in ipairs(cluster.nodes) do
+        if node ~= first then standby = standby or node end
+      end
+      standby.zk:freeze()                                  -- its agent has lost its session; its master's own goes on for long
+      standby:wedge()
+      cluster:pass(3.6)
+      assert.is_nil(standby.services.master.process)
+      cluster:pass(3)
+      first:kill "master"
+      seconds_until(cluster, 3, other_leads(cluster, first))
+      assert.not_equal(standby, leader(cluster))
+      standby.zk:thaw()
+      standby:unwedge()
+      cluster:pass(15)
+      none_double(cluster)
+      assert.same({}, cluster:faults(3))
+    end
+  end)
+end)
+
 describe("an agent", function()
   it("of which a part breaks ends as a whole, and its leases with it", function()
     local cluster = settled()
