@@ -18,6 +18,16 @@ local function state_of(client, wanted)
   end)
 end
 
+--- Again while a connection is lost under it: servers that come back lose a few before they have a leader.
+local function in_the_end(f)
+  return within(function()
+    while true do
+      local value, err = f()
+      if value ~= nil or err.kind ~= "timeout" then return value, err end
+    end
+  end)
+end
+
 local function handles() return require "appliance.native.zk".handles() end
 
 --- Handles are closed on helper threads; with the last one go all threads and descriptors.
@@ -30,7 +40,8 @@ local function all_gone()
 end
 
 local function count(folder)
-  local pipe <close> = assert(io.popen("ls /proc/" .. io.open("/proc/self/stat"):read("n") .. "/" .. folder .. " | wc -l"))
+  local own <close> = assert(io.open "/proc/self/stat")
+  local pipe <close> = assert(io.popen(("ls /proc/%d/%s | wc -l"):format(own:read("n"), folder)))
   return pipe:read("n")
 end
 
@@ -53,7 +64,7 @@ describe("a client of three ZooKeepers", function()
   it("goes on at another server when its own dies", function()
     local client <close> = open()
     local id = client:connected()
-    client:create("/bounce", "", { ephemeral = true })
+    assert(in_the_end(function() return client:create("/bounce", "", { ephemeral = true }) end))
     local server = client:state().server
     for _, one in ipairs(ensemble) do
       if one.address == server then
@@ -61,7 +72,7 @@ describe("a client of three ZooKeepers", function()
         state_of(client, "connecting")
         assert.equal(id, (within(function() return client:connected() end)))
         assert.not_equal(server, client:state().server)
-        assert.equal(id, within(function() return client:exists "/bounce" end).owner)
+        assert.equal(id, in_the_end(function() return client:exists "/bounce" end).owner)
         one:start()
       end
     end
@@ -72,7 +83,7 @@ describe("a client of three ZooKeepers", function()
   it("never blocks the loop, with every server frozen", function()
     local client <close> = open { session = 1 }
     client:connected()
-    client:ensure "/frozen"
+    assert(in_the_end(function() return client:ensure "/frozen" end))
     ensemble:freeze()
     local worst, last, waited = 0, task.now(), waited_for_processor()
     local beat <close> = task.start(function()
@@ -109,7 +120,7 @@ describe("a client of three ZooKeepers", function()
     assert.is_true(beat:is_alive() and watching:is_alive())
     ensemble:thaw()
     within(function() return client:connected() end)
-    assert.is_true(within(function() return client:sync "/frozen" end))
+    assert.is_true(in_the_end(function() return client:sync "/frozen" end))
   end)
 
   it("waits for servers that are not there yet", function()
@@ -158,7 +169,7 @@ describe("a client of three ZooKeepers", function()
     local client <close> = open { servers = gate.address }
     local id = client:connected()
     client:servers(ensemble[2].address .. "," .. ensemble[3].address)
-    assert.is_true(client:sync "/")
+    assert.is_true(in_the_end(function() return client:sync "/" end))
     assert.equal(gate.address, client:state().server)
     gate:shut()
     state_of(client, "connecting")
