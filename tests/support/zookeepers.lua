@@ -200,7 +200,6 @@ function gate:close()
   self.orders:close()
   self.pipe:close()
   self.pipe = nil
-  os.remove(self.fifo)
 end
 gate.__close = function(self) gate.close(self) end
 
@@ -212,7 +211,8 @@ function zookeepers.gate(port)
     :format(port, quoted(fifo)), "r"))
   local orders = assert(io.open(fifo, "w"))
   local own = pipe:read("l")
-  return setmetatable({ pipe = pipe, orders = orders, fifo = fifo, port = tonumber(own), address = "127.0.0.1:" .. own }, gate)
+  os.remove(fifo)                                            -- both have it open
+  return setmetatable({ pipe = pipe, orders = orders, port = tonumber(own), address = "127.0.0.1:" .. own }, gate)
 end
 
 return zookeepers
