@@ -180,6 +180,26 @@ describe("a cluster", function()
     assert.is_true(seconds < 17, ("after %.1f s: the others' sessions last 24"):format(seconds))
   end)
 
+  it("is restarted node by node with the thrift server moving at most twice", function()
+    for seed = 1, 10 do
+      local cluster = settled { seed = seed }
+      local before = {}
+      for i, node in ipairs(cluster.nodes) do before[i] = node.services.thriftserver.starts end
+      for turn = 0, 2 do
+        local node = cluster.nodes[(seed + turn) % 3 + 1]
+        node:leave()
+        cluster:pass(4)
+        node:boot()
+        cluster:pass(12)
+        assert.same({}, cluster:faults(2))
+      end
+      local moves = 0
+      for i, node in ipairs(cluster.nodes) do moves = moves + node.services.thriftserver.starts - before[i] end
+      assert.is_true(moves <= 2, ("seed %d: %d moves\n%s"):format(seed, moves, cluster:story()))
+      assert.equal(0, cluster.double.master + cluster.double.thriftserver)
+    end
+  end)
+
   it("waits a bounded time for CLUSTER_SIZE masters", function()
     local cluster = simulated.new { nodes = 2, size = 3, limits = { size = 20 } }
     cluster:pass(15)

@@ -1,6 +1,6 @@
 --- What the other nodes say, kept by watches: who stands (nodes/), what their masters' records say (masters/), and which latches
 -- Spark's masters hold. Nothing here decides anything.
--- self.peers[name] = { name, standing, data, owner, seen (it stood while we looked), since (of standing or not),
+-- self.peers[name] = { name, standing, data, owner, joined (grows), seen (it stood while we looked), since (of standing or not),
 --   record = { number (version), data } or nil, absent (since when it was not standing, as far as we know) }
 -- self.latches = sorted { { name, owner, version } }, the leader's first; self.latches_known: they were read at least once.
 local member = require "appliance.cluster.member"
@@ -41,7 +41,7 @@ local function saw_node(self, name, got)
   if got.absent then
     set_standing(self, peer, false)
   else
-    peer.data, peer.owner = tree.decode(got.data), got.stat.owner
+    peer.data, peer.owner, peer.joined = tree.decode(got.data), got.stat.owner, got.stat.czxid
     set_standing(self, peer, true)
   end
   if name == self.me then member.seen(self, got.stat) end

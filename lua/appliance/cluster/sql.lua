@@ -4,7 +4,8 @@
 -- healthy holder never loses it: the first candidate takes it only when it is vacant, and
 --   released in order, or its node's ephemeral is proved gone (so that session is over, and with it the lease): starts at once;
 --   else (holder wiped or unreadable): starts after as long as a lease can last from the moment of its own write.
--- Where leadership is known at that moment, the leader's node is let go first; for that a vacancy waits `prefer` seconds at most.
+-- Where leadership is known at that moment, the leader's node is let go first; for that a vacancy waits `prefer` seconds at most. After
+-- an ordered stop it is the node that came last.
 -- A node whose thrift server fails again and again hands it over, when there is somebody to take it.
 local beats = require "appliance.cluster.beats"
 local peers = require "appliance.cluster.peers"
@@ -114,25 +115,36 @@ function sql.vacancy(self, holder)
   return "proved", undertaker.proof(self, holder.node)
 end
 
---- How long to wait for a better one -> seconds, or 0: take it; or nil: we let it go first.
-local function preference(self, session, others)
+--- Is one of the candidates' nodes better(peer)?
+local function any_candidate(self, others, better)
+  for _, name in ipairs(others) do
+    local node = self.zk:get(self.path.candidates .. "/" .. name)
+    local peer = node and self.peers[node]
+    if peer and peer.standing and not peer.data.leaving and better(peer) then return true end
+  end
+  return false
+end
+
+--- How long to wait for a better one -> seconds, or 0: take it; or nil: we let another go first, once in each vacancy.
+local function preference(self, session, vacancy, holder, others)
   local now = self.task.now()
   session.vacant_since = session.vacant_since or now
+  if session.yielded == vacancy then return 0 end
+  -- Where the holder's node was stopped in order, others may be next: in a rolling restart the one that came last is the one that
+  -- will not be, so that the thrift server does not move along before it.
+  local before = holder and self.peers[holder.node]
+  if before and before.data.leaving then
+    local me = self.peers[self.me]
+    return not any_candidate(self, others, function(peer) return peer.joined > (me and me.joined or 0) end) and 0 or nil
+  end
   local leader = peers.leader(self)
   if leader and leader.name == self.me then return 0 end
-  if leader and not leader.data.leaving then
-    if session.yielded then return 0 end
-    for _, name in ipairs(others) do
-      if self.zk:get(self.path.candidates .. "/" .. name) == leader.name then return nil end
-    end
-    return 0
-  end
-  if leader then return 0 end
-  return math.max(0, self.limit.prefer - (now - session.vacant_since))
+  if not leader or leader.data.leaving then return math.max(0, self.limit.prefer - (now - session.vacant_since)) end
+  return not any_candidate(self, others, function(peer) return peer.name == leader.name end) and 0 or nil
 end
 
 local function hold(self, session, number, how, timeout)
-  session.vacant_since, session.yielded, self.queue_stale = nil, nil, true
+  session.vacant_since, self.queue_stale = nil, true
   local holding = { number = number, how = how, live = how ~= "unknown" }
   self.holding, self.failures = holding, {}
   self.epoch = self.epoch + 1                              -- beats on their way were sent as nobody
@@ -182,13 +194,14 @@ local function first(self, session, others)
   if self.session ~= session then return 0 end
   if not how then
     watch(self, "holder's node", self.path.nodes .. "/" .. holder.node)
-    session.vacant_since, session.yielded = nil, nil
+    session.vacant_since = nil
     return
   end
-  local seconds = preference(self, session, others)
+  local vacancy = stat and stat.mzxid or 0                 -- by the write that began it
+  local seconds = preference(self, session, vacancy, holder, others)
   if self.session ~= session then return 0 end
   if not seconds then
-    session.yielded = true
+    session.yielded = vacancy
     return withdraw(self, session) and 0 or self.limit.retry
   end
   if seconds > 0 then return seconds end
