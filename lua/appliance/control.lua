@@ -50,6 +50,7 @@ end
 -- ---------------------------------------------------------------- health
 
 local healthy = { up = true, done = true }
+local ROLES <const> = { master = true, worker = true, thriftserver = true }    -- asked for on any node, by scripts that are the same on all
 
 local function plays(service, role)
   return service.name == role or service.role == role or (service.role and service.role:match "[^.]+$" == role)
@@ -107,6 +108,7 @@ function control.health(node, role)
       ill = ("%s%s waits: %s"):format(ill == "" and "" or ill .. "; ", name, why)
     end
   end
+  if ROLES[role] and not counted then return 404, ("no %s runs here\n"):format(role) end
   if role and not counted then return control.unknown("role or service", role, role_names(plan.services)) end
   if ill ~= "" then return 503, ill .. "\n" end
   return 200, (counted and well or "nothing here is critical") .. "\n"

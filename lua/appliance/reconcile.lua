@@ -49,8 +49,22 @@ local function tell_layers(old, new, into)
   for _, origin in ipairs(sorted(known)) do into[#into + 1] = origin .. " is gone" end
 end
 
+--- Fields of the shipped sources in the words of people, of the new value; false: another field of the same source says it better.
+local TOLD <const> = {
+  ["masters.answers"] = function() return "a master answers" end,
+  ["masters.uri"] = false, ["cluster.uri"] = false, ["cluster.why"] = false,
+  ["masters.masters"] = function(list) return "the masters are now " .. plain(list) end,
+  ["cluster.masters"] = function(list) return "the masters are now " .. plain(list) end,
+  ["cluster.waits"] = function(sentence) return sentence or "the cluster runs this node's Spark version now" end,
+}
+
 local function tell(name, old, new, into)
   if same(old, new) then return end
+  local told = TOLD[name]
+  if told ~= nil then
+    into[#into + 1] = told and told(new) or nil
+    return
+  end
   if name:find "%.layers$" and type(old) == "table" and type(new) == "table" then return tell_layers(old, new, into) end
   if type(old) == "table" and type(new) == "table" and not is_list(old) and not is_list(new) then
     local fields = {}

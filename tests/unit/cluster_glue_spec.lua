@@ -82,6 +82,35 @@ describe("the picture for people", function()
     assert.matches('"said":%[%]', json.encode(unknown))
   end)
 
+  it("tells nothing of what was known last once the session is gone", function()
+    local shown = picture.of(view { session = false }, { name = "spark", node = "a", zookeeper = "zk-1:2181" })
+    assert.same({ false, "zk-1:2181" }, { shown.session, shown.zookeeper })
+    for _, field in ipairs { "leader", "leader_url", "sql", "sql_address" } do assert.is_nil(shown[field], field) end
+    assert.same({ "a", "b" }, { shown.nodes[1].name, shown.nodes[2].name })
+    assert.is_nil(shown.nodes[2].master)
+    local term = require "appliance.cli.terminal".new { isatty = function() return false end }
+    local text = require "appliance.cli.status".render(term, { profile = "ha", state = "running",
+      program = { version = "1", pid = 1 }, services = {}, urls = {}, notes = {}, cluster = shown })
+    assert.matches("seen by a: no session with ZooKeeper (zk-1:2181), so it is not known who leads and where SQL is", text, 1, true)
+  end)
+
+  it("has a sentence for the log whenever another leads, and none twice", function()
+    local told, sentences = nil, {}
+    local function see(change)
+      local sentence
+      told, sentence = picture.news(told, view(change))
+      sentences[#sentences + 1] = sentence
+    end
+    see { leader = false }                                     -- a start, before anybody led
+    see()
+    see()
+    see { session = false, leader = false }
+    see { leader = false }
+    see { leader = false }
+    see { leader = { node = "a" } }
+    assert.same({ "b leads", "nobody leads now; b did", "a leads" }, sentences)
+  end)
+
   it("says who holds what a service waits for", function()
     local function reason(change, text, us) return picture.reason(view(change), { reason = text }, us or "a") end
     assert.equal("waits for the lease sql, which b holds", reason(nil, "waits for the lease sql"))
@@ -124,6 +153,14 @@ describe("health pages", function()
     assert.equal(404, (ask("/nothing", who, here)))
   end)
 
+  it("name no leader without a session, for another may lead by now", function()
+    local status, body = ask("/leader", node(both), place(view { session = false }))
+    assert.same({ 503, "there is no session with ZooKeeper, so it is not known who leads" }, { status, body.state })
+    assert.same({}, { body.leader, body.sql })
+    -- while our own master runs its lease does, and nobody else can lead
+    assert.equal(200, (ask("/leader", node(both), place(view { session = false, leader = { node = "a" } }))))
+  end)
+
   it("answer for the leader with SQL", function()
     views.thriftserver.state = "up"
     local who, here = node(both), place(view { leader = { node = "a" } })
@@ -141,5 +178,37 @@ describe("health pages", function()
     assert.equal(503, (ask("/worker", who, place(view()))))
     assert.equal(503, (ask("/leader", node(both), place(view { leader = false }))))
     assert.equal(200, (ask("/livez", { supervise = {} }, nil)))
+  end)
+end)
+
+describe("a node whose ZOOKEEPER_AUTH is not that of the others", function()
+  local member = require "appliance.cluster.member"
+
+  --- Steps of a node whose ZooKeeper answers NOAUTH to `refuse` -> what it says
+  local function step(refuse, self)
+    local function answer(name)
+      return function(_, path)
+        if refuse and (name == refuse or path == refuse) then return nil, { code = "NOAUTH", kind = "denied" } end
+        return path
+      end
+    end
+    self = self or { said = {} }
+    self.me, self.dir, self.session, self.connected = "a", "/root/spark/1", self.session or { timeout = 4 }, true
+    self.node, self.limit = { name = "a", roles = {} }, { retry = 0.3 }
+    self.path = require "appliance.cluster.tree".paths("/root", "a", "/root/spark/1")
+    self.zk = { ensure = answer "ensure", create = answer "create" }
+    self.beat_now, self.changed = { put = function() end }, function() end
+    function self.say(_, key, sentence, ...) self.said[key] = sentence and sentence:format(...) end
+    member.step(self)
+    return self.said.auth, self
+  end
+
+  it("says so, wherever it is refused, and takes it back when it is let in", function()
+    for _, at in ipairs { "ensure", "create", "/root/nodes/a", "/root/beats/a" } do
+      local said, self = step(at)
+      assert.matches("node a: ZooKeeper lets it write nothing in /root (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH", said, 1, true)
+      assert.is_nil((step(nil, self)))
+      assert.is_true(self.session.joined)
+    end
   end)
 end)

@@ -162,6 +162,10 @@ describe("causes", function()
     }, reconcile.causes(
       { limits = { memory = 1024, cpus = 2 }, masters = { "a" }, zone = "b", secret_token = "x", leases = { sql = { held = false } } },
       { limits = { memory = 2048, cpus = 2 }, masters = {}, secret_token = "y", leases = { sql = { held = true } } }))
+    -- what a node of a cluster learns is told once, and in words
+    assert.same({ "the masters are now a:7077 b:7077", "the cluster runs this node's Spark version now", "a master answers" },
+      reconcile.causes({ cluster = { masters = {}, why = "no session", waits = "Spark 4 waits" }, masters = { answers = false } },
+        { cluster = { masters = { "a:7077", "b:7077" }, uri = "spark://a:7077,b:7077" }, masters = { answers = true } }))
     assert.same({}, reconcile.causes({ a = { 1, { b = 2 } } }, { a = { 1, { b = 2 } } }))
   end)
 end)

@@ -24,6 +24,14 @@ local function diff(plan, options, term)
   return 0
 end
 
+--- A shell beside a node may have other settings than the node: then what is shown here is not what runs, which nobody would guess.
+local function warn_of_another(plan, term)
+  local difference = require "appliance.client".json { method = "POST", path = "/plan/diff", body = json.encode(plan) }
+  if difference and show.diff_text(difference) ~= "" then
+    term:complain "this is the plan of the settings given here, and not what the node runs: plan --diff shows where they differ"
+  end
+end
+
 return {
   usage = "plan [--json] [--diff]",
   options = { json = "flag", diff = "flag" },
@@ -42,6 +50,7 @@ it hides; and every service. Secrets are never shown.
     end
     if options.diff then return diff(plan, options, term) end
     term:write(options.json and json.encode(show.redacted(plan), "  ") .. "\n" or show.describe(plan))
+    warn_of_another(plan, term)
     return 0
   end,
 }

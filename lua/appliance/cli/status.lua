@@ -87,9 +87,10 @@ end
 
 --- The cluster as this node sees it: a line of the whole, one for each node, and what somebody should know.
 local function cluster_of(term, cluster)
-  local lines = { ("cluster %s, seen by %s: %s; leader %s; SQL %s"):format(cluster.name, cluster.node,
-    cluster.session and "ZooKeeper is there" or term:paint("red", "no ZooKeeper"),
-    cluster.leader or term:paint("yellow", "none"), cluster.sql or "nowhere") }
+  local lines = { ("cluster %s, seen by %s: %s"):format(cluster.name, cluster.node, cluster.session
+    and ("ZooKeeper is there; leader %s; SQL %s"):format(cluster.leader or term:paint("yellow", "none"), cluster.sql or "nowhere")
+    or term:paint("red", ("no session with ZooKeeper%s"):format(cluster.zookeeper and " (" .. cluster.zookeeper .. ")" or ""))
+      .. ", so it is not known who leads and where SQL is") }
   local rows = { { { "NODE", "dim" }, { "MASTER", "dim" }, { "ROLES", "dim" }, { "SPARK", "dim" } } }
   for _, node in ipairs(cluster.nodes or {}) do
     rows[#rows + 1] = { node.name, { node.master or "-", node.master == "ALIVE" and "green" or nil }, node.roles or "", node.version or "" }

@@ -19,6 +19,7 @@ function health.leader(node, here)
   end
   local leader = here.view and here.view.leader
   if leader and leader.node == here.node.name and (view.pid or 0) > 0 then return 200, "the master of this node leads\n" end
+  if not here.view or not here.view.session then return 503, "there is no session with ZooKeeper, so it is not known who leads\n" end
   if leader then return 503, ("%s leads\n"):format(leader.node) end
   return 503, "nobody leads\n"
 end
@@ -38,7 +39,7 @@ end
 --- The handler of the listener. here: may be nil.
 function health.answer(node, here, request)
   local status, sentence = question(node, request.path:match "^/+([%w_-]*)/*$" or "", here)
-  local view = here and here.view or {}
+  local view = here and here.view and here.view.session and here.view or {}    -- what was known last is known no more
   return status, require("appliance.json").encode {
     state = sentence:gsub("%s+$", ""), node = here and here.node.name or nil, leader = view.leader and view.leader.node or nil,
     sql = view.sql and view.sql.holder or nil,

@@ -29,15 +29,23 @@ end
 local function ensure_tree(self)
   local path = self.path
   for _, each in ipairs { path.nodes, path.beats, path.masters, path.candidates } do
-    if not self.zk:ensure(each) then return false end
+    local is_there, err = self.zk:ensure(each)
+    if not is_there then return false, err end
   end
   local at = path.root
   for part in (self.dir:sub(1, #at + 1) == at .. "/" and self.dir:sub(#at + 1) or ""):gmatch "[^/]+" do
     at = at .. "/" .. part
     local made, err = self.zk:create(at, "", { open = true })
-    if not made and err.code ~= "NODEEXISTS" then return false end
+    if not made and err.code ~= "NODEEXISTS" then return false, err end
   end
   return true
+end
+
+--- The tree is there and its owners have a password that we don't: without a sentence this node would wait for ever, and nobody knew why.
+local function refused(self, err)
+  if not err or err.code ~= "NOAUTH" then return end
+  self:say("auth", "node %s: ZooKeeper lets it write nothing in %s (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH has to be that of the "
+    .. "cluster's other nodes; for a cluster of its own give it another CLUSTER_NAME", self.me, self.path.root)
 end
 
 --- Somebody else has our name: a leftover of ours, or a second node?
@@ -54,6 +62,7 @@ end
 
 local function own_beat(self)
   local made, err = self.zk:create(self.path.beat, "", { ephemeral = true })
+  refused(self, err)
   return made or err and err.code == "NODEEXISTS"          -- somebody's leftover: it goes with its session, and beats say so
 end
 
@@ -62,6 +71,7 @@ local function joined(self, session, number)
   session.said, session.number, session.other = nil, number, nil
   session.joined, session.recorded = true, not self.node.roles.master
   self:say("name", nil)
+  self:say("auth", nil)
   self:say("wiped", nil)
   self.beat_now:put(true)
   self:changed()
@@ -72,7 +82,9 @@ function member.is_settled(self) return self.session ~= nil and self.session.joi
 function member.step(self)
   local session = self.session
   if not session or not self.connected or session.joined or self.gone then return end
-  if not ensure_tree(self) or self.session ~= session then return self.limit.retry end
+  local is_there, why_not = ensure_tree(self)
+  refused(self, why_not)
+  if not is_there or self.session ~= session then return self.limit.retry end
   local text = member.data(self)
   local path, err = self.zk:create(self.path.node, text, { ephemeral = true })
   if self.session ~= session then return self.limit.retry end
@@ -80,6 +92,7 @@ function member.step(self)
     if own_beat(self) then joined(self, session, 0) end
     return self.limit.retry
   end
+  refused(self, err)
   if err.code ~= "NODEEXISTS" then return self.limit.retry end
   local data, stat = self.zk:get(self.path.node)
   if not data or self.session ~= session then return self.limit.retry end

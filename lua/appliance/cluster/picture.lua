@@ -21,22 +21,36 @@ end
 --- A list that is one in JSON, too, when it is empty. A copy: the agent's own is left alone.
 local function list_of(items) return json.array(table.move(items or {}, 1, #(items or {}), 1, {})) end
 
---- view: the agent's, nil before it has one. place: { name = CLUSTER_NAME, node = our name, zookeeper = a phrase }
+--- view: the agent's, nil before it has one. What it knew last is no news once the session is not connected: who is here is kept, who
+--- leads and where SQL is are left out. zookeeper: its servers as text, nil while they are not known.
+--- place: { name = CLUSTER_NAME, node = our name, zookeeper }
 --- -> { name, node, session, leader, sql, sql_address, nodes = { { name, master, roles, version, sql } }, version, said }
 function picture.of(view, place)
   view = view or {}
+  local now = view.session == true and view or {}
   local nodes = {}
   for name, data in pairs(view.nodes or {}) do
-    nodes[#nodes + 1] = { name = name, host = data.host, master = data.master and data.master.state, roles = roles_of(data),
+    nodes[#nodes + 1] = { name = name, host = data.host,
+                          master = now.session and data.master and data.master.state or nil, roles = roles_of(data),
                           version = data.version, sql = data.sql and data.sql.ready or nil }
   end
   table.sort(nodes, function(a, b) return a.name < b.name end)
   return {
-    name = place.name, node = place.node, session = view.session == true, leader = view.leader and view.leader.node or nil,
-    leader_url = view.leader and view.leader.url or nil, sql = sql_of(view), sql_address = view.sql and view.sql.address or nil,
+    name = place.name, node = place.node, zookeeper = place.zookeeper, session = view.session == true,
+    leader = now.leader and now.leader.node or nil, leader_url = now.leader and now.leader.url or nil, sql = sql_of(now),
+    sql_address = now.sql and now.sql.address or nil,
     nodes = list_of(nodes), masters = list_of(view.masters), said = list_of(view.said),
     version = view.version and view.version.active or nil,
   }
+end
+
+--- A change of who leads, for the log of every node: at 3 a.m. it is the first question. leader: whom the log named last, nil: nobody yet,
+--- false: it said that nobody does. -> leader, sentence or nil
+function picture.news(leader, view)
+  if not view.session then return leader end                   -- the client of ZooKeeper says so in its own words
+  local now = view.leader and view.leader.node or false
+  if now == leader or not now and leader == nil then return leader end
+  return now, now and now .. " leads" or ("nobody leads now; %s did"):format(leader)
 end
 
 --- Who has what a service of ours waits for: the end of its reason. lease: "node" or "sql"; us: our name -> text | nil

@@ -95,7 +95,7 @@ end
 --- Why there is no list of masters yet.
 local function why_none(self, view)
   if not self.servers then return "it is not known yet where ZooKeeper is" end
-  if not view or not view.session then return "there is no session with ZooKeeper yet" end
+  if not view or not view.session then return ("there is no session with ZooKeeper yet (%s)"):format(self.servers) end
   if self.taken then return ("the name %s is another node's, or that of an earlier run of this one (NODE_NAME)"):format(self.node.name) end
   if not self.joined then return "this node has not joined the cluster yet" end
   if not view.enough then return ("%d of %d masters are here (CLUSTER_SIZE)"):format(#view.masters, self.env.CLUSTER_SIZE) end
@@ -156,6 +156,9 @@ end
 --- The agent has another picture.
 local function seen(self, view)
   self.view = view
+  local sentence
+  self.told_leader, sentence = picture.news(self.told_leader, view)
+  if sentence then log.info(sentence) end
   local here = view.sql and view.sql.holder == self.node.name and view.sql.address ~= nil
   if self.env.SQL_RELAY and not self.sql and has_sql(view) then open_sql(self) end
   if self.sql then self.sql:lead(view.sql and view.sql.address or nil) end
@@ -166,7 +169,7 @@ local function seen(self, view)
 end
 
 --- For status: see cluster/picture.lua.
-function place:shown() return picture.of(self.view, { name = self.env.CLUSTER_NAME, node = self.node.name }) end
+function place:shown() return picture.of(self.view, { name = self.env.CLUSTER_NAME, node = self.node.name, zookeeper = self.servers }) end
 
 --- Why a service of ours is not up, where we know more than the supervisor does; nil: it says all there is.
 function place:reason(service) return picture.reason(self.view, service, self.node.name) end

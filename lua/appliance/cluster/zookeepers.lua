@@ -47,7 +47,10 @@ local function asker(way, env)
     local types = require "appliance.settings.types"
     return function()
       local addresses, err = require("appliance.cluster.stacks").addresses(way.stack)
-      if not addresses then return nil, err end
+      if not addresses then
+        return nil, failure.new(err.kind, "%s (where %s is a host and no stack: ZOOKEEPER=%s:%d)", tostring(err), way.stack, way.stack,
+          PORT)
+      end
       for i, ip in ipairs(addresses) do addresses[i] = types.hosts_text { { host = ip, port = PORT } } end
       return address.sorted(addresses)
     end
