@@ -206,7 +206,7 @@ describe("a node whose ZOOKEEPER_AUTH is not that of the others", function()
   it("says so, wherever it is refused, and takes it back when it is let in", function()
     for _, at in ipairs { "ensure", "create", "/root/nodes/a", "/root/beats/a" } do
       local said, self = step(at)
-      assert.matches("node a: ZooKeeper lets it write nothing in /root (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH", said, 1, true)
+      assert.matches("node a: ZooKeeper lets it take no part in /root (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH", said, 1, true)
       assert.is_nil((step(nil, self)))
       assert.is_true(self.session.joined)
     end

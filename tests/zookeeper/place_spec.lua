@@ -93,6 +93,19 @@ describe("a node's place in its cluster", function()
     assert.not_equal(0, first:pid "master")
   end)
 
+  it("says that it has another ZOOKEEPER_AUTH than the others, and goes on asking", function()
+    local first <close> = start { CLUSTER_NAME = "place-auth", ZOOKEEPER_AUTH = "spark:one" }
+    first:wait_log "appliance | master: started"
+    local second <close> = start({ CLUSTER_NAME = "place-auth", ZOOKEEPER_AUTH = "spark:two", NODE_NAME = "two" }, { second = true })
+    second:wait_log "ZOOKEEPER_AUTH has to be that of the cluster's other nodes"
+    second:wait_log "master: waits for the lease node"
+    local code, text = second:command "healthcheck"
+    assert.equal(1, code)
+    assert.matches("NOAUTH", text)
+    assert.not_matches("master: started", second.text)
+    assert.not_matches("broke", second.text)
+  end)
+
   it("waits for a ZooKeeper that comes later, and says so", function()
     ensemble[1]:stop()
     local node <close> = start()

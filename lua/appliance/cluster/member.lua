@@ -42,9 +42,9 @@ local function ensure_tree(self)
 end
 
 --- The tree is there and its owners have a password that we don't: without a sentence this node would wait for ever, and nobody knew why.
-local function refused(self, err)
+function member.refused(self, err)
   if not err or err.code ~= "NOAUTH" then return end
-  self:say("auth", "node %s: ZooKeeper lets it write nothing in %s (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH has to be that of the "
+  self:say("auth", "node %s: ZooKeeper lets it take no part in %s (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH has to be that of the "
     .. "cluster's other nodes; for a cluster of its own give it another CLUSTER_NAME", self.me, self.path.root)
 end
 
@@ -62,7 +62,7 @@ end
 
 local function own_beat(self)
   local made, err = self.zk:create(self.path.beat, "", { ephemeral = true })
-  refused(self, err)
+  member.refused(self, err)
   return made or err and err.code == "NODEEXISTS"          -- somebody's leftover: it goes with its session, and beats say so
 end
 
@@ -83,7 +83,7 @@ function member.step(self)
   local session = self.session
   if not session or not self.connected or session.joined or self.gone then return end
   local is_there, why_not = ensure_tree(self)
-  refused(self, why_not)
+  member.refused(self, why_not)
   if not is_there or self.session ~= session then return self.limit.retry end
   local text = member.data(self)
   local path, err = self.zk:create(self.path.node, text, { ephemeral = true })
@@ -92,7 +92,7 @@ function member.step(self)
     if own_beat(self) then joined(self, session, 0) end
     return self.limit.retry
   end
-  refused(self, err)
+  member.refused(self, err)
   if err.code ~= "NODEEXISTS" then return self.limit.retry end
   local data, stat = self.zk:get(self.path.node)
   if not data or self.session ~= session then return self.limit.retry end

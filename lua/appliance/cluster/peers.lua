@@ -55,11 +55,25 @@ local function saw_record(self, name, got)
   self:changed(true)
 end
 
+local REFUSED_AGAIN <const> = 5                                -- seconds
+
+--- Gives take(list) the children of a path, now and whenever they change, for as long as the client is open. With another ZOOKEEPER_AUTH
+--- than the others have they can't be read: that is said, and tried again; the agent is not broken by it.
+local function each_list(self, path, take)
+  while true do
+    for list in self.zk:watch_children(path) do take(list) end
+    local names, err = self.zk:children(path)
+    if not names and err.code ~= "NOAUTH" then return end
+    if not names then member.refused(self, err) end
+    self.task.sleep(REFUSED_AGAIN)
+  end
+end
+
 --- Follows the children of a path, each with a task of its own that ends with the child.
 local function follow_children(self, what, path, saw, gone)
   self:keep(what, function()
     local followed = {}
-    for list in self.zk:watch_children(path) do
+    each_list(self, path, function(list)
       local there = {}
       for _, name in ipairs(list.names or {}) do
         there[name] = true
@@ -74,7 +88,7 @@ local function follow_children(self, what, path, saw, gone)
           gone(self, name, { absent = true })
         end
       end
-    end
+    end)
   end)
 end
 
@@ -112,13 +126,13 @@ end
 
 local function follow_latches(self)
   local path = self.path.latches
-  for list in self.zk:watch_children(path) do
+  each_list(self, path, function(list)
     local latches = peers.read_latches(self, path, list.names or {})
     local there = {}
     for _, latch in ipairs(latches) do there[latch.name] = latch end
     self.latch_stat, self.latches, self.latches_known = there, latches, true
     self:changed(#peers.leaders(self) < 2)                 -- of several who say they lead, the view shows the first latch's
-  end
+  end)
 end
 
 function peers.start(self)

@@ -79,7 +79,7 @@ docs.settings = {
   NODE_NAME = "What this node is called among the others; no two may have the same. Empty: its address.",
   ZOOKEEPER_SESSION = "How long the servers keep the place of a node they no longer hear from: how soon a dead node is noticed. They "
     .. "allow no less than two of their ticks (4 s by default).",
-  ZOOKEEPER_AUTH = "user:password for what this node writes into ZooKeeper (digest): others can read it, not change it. The same on all "
+  ZOOKEEPER_AUTH = "user:password for what this node writes into ZooKeeper (digest): nobody else can read or change it. The same on all "
     .. "nodes. Better in a file: ZOOKEEPER_AUTH_FILE.",
   ZOOKEEPER_RELAY = "Masters reach ZooKeeper through a port of ours on 127.0.0.1, so that a changed list of servers needs no restart of "
     .. "theirs.",
