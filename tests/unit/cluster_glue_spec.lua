@@ -212,3 +212,14 @@ describe("a node whose ZOOKEEPER_AUTH is not that of the others", function()
     end
   end)
 end)
+
+describe("the sentence of a service", function()
+  local place = require "appliance.cluster.place"
+
+  it("says once that it waits", function()
+    local function says(service) return place.says({ reason = function() end }, service) end
+    assert.equal("master waits for the lease node", says { name = "master", state = "waiting", reason = "waits for the lease node" })
+    assert.equal("master is backoff: exited with 1", says { name = "master", state = "backoff", reason = "exited with 1" })
+    assert.equal("master is starting", says { name = "master", state = "starting", reason = "" })
+  end)
+end)

@@ -177,6 +177,7 @@ function place:reason(service) return picture.reason(self.view, service, self.no
 --- The same as a sentence.
 function place:says(service)
   local why = self:reason(service) or service.reason
+  if service.state == "waiting" and why and why:find "^waits " then return service.name .. " " .. why end
   return ("%s is %s%s"):format(service.name, service.state, why and why ~= "" and ": " .. why or "")
 end
 
