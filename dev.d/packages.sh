@@ -14,7 +14,7 @@ PACKAGES_TEST='libcmocka-dev lua-busted lua-check shellcheck:shellcheck clang:cl
 PACKAGES_PARTS='python3 pip3:python3-pip node:nodejs npm:npm setpriv:util-linux'
 # Hosts are network namespaces; a metastore needs a database.
 PACKAGES_CLUSTER='iptables:iptables unshare:util-linux nsenter:util-linux ip:iproute2 tini:tini postgresql-15 setpriv:util-linux'
-PACKAGES_DOCKER='dockerd:docker.io docker:docker.io iptables:iptables debootstrap:debootstrap'
+PACKAGES_DOCKER='dockerd:docker.io docker:docker.io docker-compose:docker-compose iptables:iptables debootstrap:debootstrap'
 PACKAGES_BENCH='tini:tini dumb-init:dumb-init catatonit:catatonit s6-svscan:s6 runsvdir:runit supervisord:supervisor python3:python3
   curl:curl openssl:openssl rclone:rclone s3cmd:s3cmd socat:socat haproxy:haproxy'
 

@@ -194,6 +194,7 @@ function host:start(command, env)
     log = { console = false } })
   self.service = name
   os.remove(self.folder .. "/up")
+  self.is_dying = nil
   assert(supervise.want(name, true))
   self.init = hosts.await("PID 1 of " .. self.name, function() return self:find_init() end, 30, 0.002)
   hosts.await("the inside of " .. self.name, function() return file.stat(self.folder .. "/up") or not self:is_up() end, 30, 0.002)
@@ -240,6 +241,7 @@ end
 
 --- As if its power were cut: all its processes are gone when this returns.
 function host:kill()
+  self.is_dying = true
   self:signal("KILL", { self.init })
   hosts.await("the end of " .. self.name, function() return not self:is_up() end, 30, 0.005)
   self.init = nil

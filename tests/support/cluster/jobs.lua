@@ -57,7 +57,9 @@ end
 
 --- Its executors -> { pid ... }
 function methods:executors()
-  local app, found = self:wait "app (%S+)", {}
+  -- Told once, and only the last of its output is kept.
+  self.app = self.app or self:wait "app (app%-%d+%-%d+)"
+  local app, found = self.app, {}
   for pid, seen in pairs(hosts.processes()) do
     local line = seen.name == "java" and seen.state ~= "Z" and file.read("/proc/" .. pid .. "/cmdline")
     if line and line:find("CoarseGrainedExecutorBackend", 1, true) and line:find(app, 1, true) then found[#found + 1] = pid end
