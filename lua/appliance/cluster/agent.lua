@@ -39,6 +39,7 @@ agent.LIMITS = {
   kill = 0.5,          -- from a deadline until nothing of the service is left
   retry = 0.3,         -- until a failed step is taken again
   size = 60,           -- how long fewer masters than CLUSTER_SIZE are waited for
+  settle = 0,          -- from a master's end until its latch goes (masters.lua says what for; place.lua gives the real one)
   prefer = 1,          -- how long a vacant thrift server waits to learn who leads
   stuck = 60,          -- no leader for so long: Spark's own session (40) and recovery (15) are over
   latchless = 25,      -- a master that has had a session, and no latch, for so long never gets one

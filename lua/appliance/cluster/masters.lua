@@ -85,12 +85,18 @@ end
 -- ---------------------------------------------------------------- latches
 
 --- Removes what dead masters of ours left, as it was read. -> true when nothing is left of what we know
+-- A latch goes `settle` after its master, not at once: a worker that loses its master asks all others in the same moment, and one that has
+-- just been elected, and not yet heard from all, would take what it tells of its executors for unknown and have them killed (seen on
+-- 4.1.1; a STANDBY only says that it is one). -> all is clean, seconds until a latch may go or nil
 function masters.bury(self)
-  local clean = true
+  local clean, soon = true, nil
   if self.leaving then undertaker.clear_own(self) end
   for _, latch in ipairs(self.latches) do
     local living = self.master and self.master.sessions[latch.owner]
-    if self.dead[latch.owner] and not living then
+    local left = self.dead[latch.owner] and self.dead[latch.owner] + self.limit.settle - self.task.now() or 0
+    if left > 0 and not living then
+      clean, soon = false, math.max(left, soon or 0)
+    elseif self.dead[latch.owner] and not living then
       local gone, err = self.zk:delete(self.path.latches .. "/" .. latch.name, latch.version)
       if gone then
         self.log.info(("the latch of our ended master (session %s) is removed"):format(latch.owner))
@@ -106,7 +112,7 @@ function masters.bury(self)
       self.sessions_told = self.sessions_told + 1
     end
   end
-  return clean
+  return clean, soon
 end
 
 local function own_latch(self, latches)
@@ -203,7 +209,8 @@ end
 
 function masters.step(self)
   if not self.connected or not self.session then return end
-  local again = not masters.bury(self) and self.limit.retry or nil
+  local clean, soon = masters.bury(self)
+  local again = soon or not clean and self.limit.retry or nil
   for _, what in ipairs { "latch", "rival", "stuck", "zombie" } do
     if not self.master or self.master.killed or not self.latches_known then return again end
     local seconds = look[what](self)
@@ -217,7 +224,11 @@ function masters.leave(self)
   local latches = self.session and peers.latches_now(self)
   if not latches then return end
   self.latches = latches
-  masters.bury(self)
+  local _, soon = masters.bury(self)
+  if soon then
+    self.task.sleep(soon)
+    masters.bury(self)
+  end
 end
 
 return masters

@@ -276,6 +276,7 @@ end
 
 --- So long a vacant SQL server waits for somebody to lead, so that it starts there: without a leader it would give up anyhow.
 local PREFER <const> = 30
+local SETTLE <const> = 0.25                                    -- workers that lost their master have asked all others by then: masters.lua
 
 --- Runs the agent until the node has left. One that broke has given up its leases, so the daemons are gone, and the next one begins anew.
 local function keep_agent(options)
@@ -303,7 +304,7 @@ local function enter(self, identity)
   end
   self.running = task.start("cluster", keep_agent, {
     world = world(self), node = self.node, root = self.root, dir = self.dir, size = env.CLUSTER_SIZE,
-    limits = { size = env.CLUSTER_WAIT, prefer = PREFER }, emit = function(view) seen(self, view) end,
+    limits = { size = env.CLUSTER_WAIT, prefer = PREFER, settle = SETTLE }, emit = function(view) seen(self, view) end,
   })
   mind_worker(self, identity)
   spawn(self, "masters that went", forget_masters, self)
