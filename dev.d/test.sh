@@ -201,7 +201,7 @@ group_cluster() {
   POSTGRES_DRIVER=$test_jdbc
   export SPARK_HOME POSTGRES_DRIVER
   nest=tests/cluster/nest
-  limit=900
+  limit=1800
   [ -z "${SOAK:-}" ] || limit=7200
   run_folder build cluster $limit
   nest=
