@@ -180,7 +180,7 @@ run_spark() {
 }
 group_spark() { run_spark '' "$(pinned spark default 2)"; }
 # What is the same code of ours for every Spark runs on the older one with --soak only.
-group_spark_3_5() { run_spark 3.5: "$(pinned spark second 2)" "$([ -n "$soak" ] || echo cluster fetch ha limits)"; }
+group_spark_3_5() { run_spark 3.5: "$(pinned spark second 2)" "$([ -n "$soak" ] || echo archive cluster dist fetch ha limits roles)"; }
 group_spark_4_3() { run_spark 4.3: "$(pinned spark newest 2)"; }
 group_soak() {
   SPARK_HOME=$(spark_home "$(pinned spark default 2)")
@@ -260,10 +260,10 @@ group_fuzz() {
     name=${target##*/}
     # New inputs go to a directory of this run; the corpus in the tree grows by hand only.
     # shellcheck disable=SC2016  # for the inner shell
-    run_suite "fuzz/$name" check $((${FUZZ_SECONDS:-10} + 60)) sh -c '
+    run_suite "fuzz/$name" check $((${FUZZ_SECONDS:-5} + 60)) sh -c '
       mkdir "$TMPDIR/new" && cd "$TMPDIR" &&
       "$1" -seed=20261122 -max_total_time="$2" -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$LOGS/" "$TMPDIR/new" "$3"
-      status=$?; rm -rf "$TMPDIR/new"; exit $status' - "$target" "${FUZZ_SECONDS:-10}" "$TOP/tests/fuzz/corpus/${name#fuzz_}"
+      status=$?; rm -rf "$TMPDIR/new"; exit $status' - "$target" "${FUZZ_SECONDS:-5}" "$TOP/tests/fuzz/corpus/${name#fuzz_}"
   done
 }
 
