@@ -14,7 +14,7 @@
 #include <sys/types.h>
 
 enum {
-    HTTP_CONNECTIONS = 128, /* at once to one place (scheme, host and port); what is more waits its turn */
+    HTTP_CONNECTIONS = 256, /* at once to one place (scheme, host and port); what is more waits its turn */
     HTTP_IDLE_MS = 15000,   /* less than the 20 s after which S3 closes */
     HTTP_URL_LIMIT = 16 * 1024,
     HTTP_HEAD_CEILING = 64 * 1024,

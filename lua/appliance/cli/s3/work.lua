@@ -7,7 +7,7 @@ local uri = require "appliance.s3.uri"
 local work = {}
 work.__index = work
 
-local AT_ONCE <const>, PART <const>, CONNECTIONS <const> = 128, 8 << 20, 16
+local AT_ONCE <const>, PART <const>, CONNECTIONS <const> = 256, 8 << 20, 16
 
 --- What the commands that transfer have in common.
 work.OPTIONS = {
@@ -19,7 +19,7 @@ work.OPTIONS = {
 work.HELP = [[
   --dry-run         says what would be done
   --exclude PATTERN, --include PATTERN   with -r: * and ? in the part behind the source; the last one that fits decides
-  --jobs N          requests at a time (128)
+  --jobs N          requests at a time (256)
   --quiet           tells failures only              --no-progress   no line of progress on a terminal
   --json            one JSON object a line: action, from, to, size or error]]
 
