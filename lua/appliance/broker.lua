@@ -32,9 +32,7 @@ local QUIET <const> = 60                                       -- seconds betwee
 local PRIVATE_FILE <const>, PRIVATE_DIRECTORY <const> = tonumber("600", 8), tonumber("700", 8)
 local STATE <const> = ".broker"
 
-local function secret()
-  return (host.random(32):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
-end
+local function secret() return require "appliance.nonce"(32) end
 
 --- Names of services have no @; one may begin with a dot, as our own file does.
 local function file_name(id) return (id:gsub("^%.", "%%2E")) end

@@ -8,11 +8,7 @@ local PREFIX = "_c_%s-"
 local CLEAN = 60                                             -- seconds in which a left-behind node is looked for
 
 function guid.new()
-  local file = assert(io.open("/dev/urandom", "rb"))
-  local bytes = file:read(16)
-  file:close()
-  local hex = bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end)
-  return (hex:gsub("^(........)(....)(....)(....)(.*)$", "%1-%2-%3-%4-%5"))
+  return (require "appliance.nonce"(16):gsub("^(........)(....)(....)(....)(.*)$", "%1-%2-%3-%4-%5"))
 end
 
 --- The child of `parent` that carries the GUID: path | false | nil, err. What a lost request did is seen only behind a sync: the server we
