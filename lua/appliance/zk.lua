@@ -200,25 +200,44 @@ end
 
 -- ---------------------------------------------------------------- watches
 
---- Reads now and after each change; what did not change is not told. `read(watch)` -> value | nil, err; it arms the watch.
-local function follow(self, path, of_children, read, is_same)
-  local watch = self.native:watch(at(self, path), of_children)
+--- Reads now and after each change; what did not change is not told. `verb` "get" or "children" arms the watch with what it reads, or
+--- with its absence; take(what it gave, stat) -> value; zxid: the field of stat that a change of it moves.
+local function follow(self, path, verb, take, zxid)
+  local full = at(self, path)
+  local watch = self.native:watch(full, verb == "children")
+
+  local function read()
+    while true do
+      local got, stat = self.native:call(verb, full, nil, nil, nil, watch)
+      if got then return take(got, stat) end
+      if stat.code ~= "NONODE" then return nil, stat end
+      local there, err = self.native:call("exists", full, nil, nil, nil, watch)
+      if there == false then return { absent = true } end
+      if there == nil then return nil, err end
+    end
+  end
+
+  local function is_same(a, b)
+    if a.absent or b.absent then return a.absent == b.absent end
+    return a.stat[zxid] == b.stat[zxid] and a.stat.czxid == b.stat.czxid
+  end
+
   local last, is_armed
   return iterator(function()
     while true do
       if is_armed then watch:wait() end
       is_armed = false
-      local value, err = read(watch)
+      local value, err = read()
       if value then
         is_armed = true
         if not (last and is_same(last, value)) then
           last = value
           return value
         end
-      elseif err.kind == "denied" or err.kind == "invalid" or err.kind == "cancelled" then
-        return nil, err                                      -- closed, or not for us: nothing more will come
+      elseif err.code == "QUEUEFULL" or err.code == "THROTTLEDOP" then
+        task.sleep(0.1)
       elseif not is_passing(err) then
-        task.sleep(0.1)                                      -- a server or a queue with too much to do
+        return nil, err                                      -- closed, or not for us: nothing more will come
       end
     end
   end, function() watch:close() end)
@@ -227,41 +246,15 @@ end
 --- Closable iterator of { data =, stat = } or { absent = true }: now, and after each change; several changes may come as one. Survives
 --- reconnects and expiries. Ends when the client is closed, and (nil, err) where reading is not allowed.
 function client:watch(path)
-  local full = at(self, path)
-  return follow(self, path, false, function(watch)
-    while true do
-      local data, stat = self.native:call("get", full, nil, nil, nil, watch)
-      if data then return { data = data, stat = stat } end
-      if stat.code ~= "NONODE" then return nil, stat end
-      local there, err = self.native:call("exists", full, nil, nil, nil, watch)
-      if there == false then return { absent = true } end
-      if there == nil then return nil, err end
-    end
-  end, function(a, b)
-    if a.absent or b.absent then return a.absent == b.absent end
-    return a.stat.mzxid == b.stat.mzxid and a.stat.czxid == b.stat.czxid
-  end)
+  return follow(self, path, "get", function(data, stat) return { data = data, stat = stat } end, "mzxid")
 end
 
 --- Closable iterator of { names = sorted, stat = } or { absent = true }; as `watch`.
 function client:watch_children(path)
-  local full = at(self, path)
-  return follow(self, path, true, function(watch)
-    while true do
-      local names, stat = self.native:call("children", full, nil, nil, nil, watch)
-      if names then
-        table.sort(names)
-        return { names = names, stat = stat }
-      end
-      if stat.code ~= "NONODE" then return nil, stat end
-      local there, err = self.native:call("exists", full, nil, nil, nil, watch)
-      if there == false then return { absent = true } end
-      if there == nil then return nil, err end
-    end
-  end, function(a, b)
-    if a.absent or b.absent then return a.absent == b.absent end
-    return a.stat.pzxid == b.stat.pzxid and a.stat.czxid == b.stat.czxid
-  end)
+  return follow(self, path, "children", function(names, stat)
+    table.sort(names)
+    return { names = names, stat = stat }
+  end, "pzxid")
 end
 
 zk.is_lost = is_lost
