@@ -74,8 +74,8 @@ local function role_names(services)
   return names
 end
 
---- The cluster's agent, where there is one: loaded by the fact of the profile `ha`, and by nothing else.
-local function cluster_of()
+--- This node's place in its cluster, where it has one: loaded by the fact of the profile `ha`, and by nothing else.
+function control.place()
   local membership = package.loaded["appliance.cluster.membership"]
   return membership and membership.here
 end
@@ -85,7 +85,7 @@ end
 function control.health(node, role)
   local plan = node.plan
   if not plan then return 503, ("the node is starting: %s\n"):format(node.state or "it has no plan yet") end
-  local here = cluster_of()
+  local here = control.place()
   if role == "leader" then return require("appliance.cluster.health").leader(node, here) end
   local well, ill, counted = "", "", false
   for _, service in ipairs(plan.services) do

@@ -2,7 +2,7 @@
 ---   jdbc:hive2://zk-1:2181,zk-2:2181/;serviceDiscoveryMode=zooKeeper;zooKeeperNamespace=hiveserver2
 --- finds it: an ephemeral sequential node of our session below the namespace, there only while this node's server is ready.
 --- Hive's client takes a child by chance, so there must never be a second one: an older one of ours goes before the new one comes.
-local task = require "appliance.core.task"
+local task = require "appliance.task"
 
 local discovery = {}
 discovery.__index = discovery
@@ -92,8 +92,7 @@ function discovery:run()
     if step(self) then
       self.wake:get()
     else
-      local waiting <close> = task.start("discovery", function() return self.wake:get() end)
-      waiting:join(AGAIN)
+      task.within(AGAIN, self.wake.get, self.wake)
     end
   end
 end

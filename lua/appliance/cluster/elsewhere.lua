@@ -97,8 +97,9 @@ local function follow(emit, env)
     emit(elsewhere.value(masters, true, way.from))
   end
   have_answered[key] = true
-  if env.START_WORKER and not env.SPARK_SSL_ENABLED and (env.WORKER_LOST_AFTER or 0) > 0 then
-    require("appliance.cluster.minder").run { env = env, probe = identity.probe, masters = current }
+  local minder = require "appliance.cluster.minder"
+  if minder.is_wanted(env) then
+    minder.run { env = env, probe = identity.probe, masters = current }
   end
   if following then following:join() end
 end

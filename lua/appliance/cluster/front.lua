@@ -2,17 +2,14 @@
 --- They are opened once for the life of the program; only where they lead to changes.
 local address = require "appliance.cluster.address"
 local task = require "appliance.core.task"
+local types = require "appliance.settings.types"
 
 local front = {}
 
 --- A look-up of names is repeated this often, seconds: what they stand for may move, and a connection that stands is never cut.
 local LOOK_AGAIN <const>, LOOK_SOON <const> = 60, 2
 
-local function opened(options)
-  local relay, err = require("appliance.native.relay").open(options)
-  if relay then return relay end
-  return nil, err
-end
+local function open(options) return require("appliance.native.relay").open(options) end
 
 -- ---------------------------------------------------------------- ZooKeeper
 
@@ -22,15 +19,9 @@ local function looked_up(servers)
   local list, is_whole = {}, true
   for _, server in ipairs(servers) do
     local host, port = address.split(server)
-    if address.is_numeric(host) then
-      list[#list + 1] = server
-    else
-      local found = resolve(host)
-      is_whole = is_whole and found ~= nil
-      for _, each in ipairs(found or {}) do
-        list[#list + 1] = each:find(":", 1, true) and ("[%s]:%d"):format(each, port) or ("%s:%d"):format(each, port)
-      end
-    end
+    local found = resolve(host)
+    is_whole = is_whole and found ~= nil
+    for _, each in ipairs(found or {}) do list[#list + 1] = types.hosts_text { { host = each, port = port } } end
   end
   return list, is_whole
 end
@@ -49,7 +40,7 @@ zookeeper.__index = zookeeper
 --- A leader that loses its connection to ZooKeeper ends (LeaderLatch), so a changed list is for new connections only.
 function front.zookeeper()
   -- The session's own hand-shake gives up after seconds: to be held longer is worth nothing.
-  local relay, err = opened { bind = "127.0.0.1", port = 0, name = "ZooKeeper", keep = true, hold = 5, connect = 2 }
+  local relay, err = open { bind = "127.0.0.1", port = 0, name = "ZooKeeper", keep = true, hold = 5, connect = 2 }
   if not relay then return nil, err end
   return setmetatable({ relay = relay, port = relay:port() }, zookeeper)
 end
@@ -90,7 +81,7 @@ local HOLD <const> = 120
 
 --- front.sql(bind, port) -> { lead = function(address or nil), counts = function() } (closable) | nil, err
 function front.sql(bind, port)
-  local relay, err = opened { bind = bind, port = port, name = "SQL", hold = HOLD, keep = false, connect = 5 }
+  local relay, err = open { bind = bind, port = port, name = "SQL", hold = HOLD, keep = false, connect = 5 }
   if not relay then return nil, err end
   return setmetatable({ relay = relay }, sql)
 end

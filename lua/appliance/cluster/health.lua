@@ -49,10 +49,7 @@ end
 --- Opens HEALTH_PORT to whoever can reach it -> server (closable) | nil, err. node: boot's, whose plan is looked at at each request.
 function health.serve(node, env)
   return require("appliance.core.control").serve({ port = env.HEALTH_PORT, address = env.BIND_ADDRESS or "0.0.0.0", name = "health" },
-    function(request)
-      local membership = package.loaded["appliance.cluster.membership"]
-      return health.answer(node, membership and membership.here, request)
-    end)
+    function(request) return health.answer(node, require("appliance.control").place(), request) end)
 end
 
 return health

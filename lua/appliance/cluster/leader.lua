@@ -1,6 +1,6 @@
 --- Who of some masters leads, by asking them: their pages, else their ports. Every call waits, some seconds at most.
 ---   leader.find({ { host = "10.0.0.7", port = 7077 }, ... }, env) -> true, its page (nil where only its port answers) | false
-local address = require "appliance.cluster.address"
+local failure = require "appliance.failure"
 local pages = require "appliance.cluster.pages"
 local task = require "appliance.task"
 
@@ -8,20 +8,21 @@ local leader = {}
 
 local ANSWER <const>, CONNECT <const> = 2, 1                   -- seconds that a page, a port may take
 local LONGEST <const> = 5                                      -- all there is to ask a master; a dead name server would take longer
-leader.PAGE_CEILING = 32 << 20                                 -- of a page: 400 bytes for each worker
+local PAGE_CEILING <const> = 32 << 20                                 -- of a page: 400 bytes for each worker
 
 --- A name's first address, as the node's own resolver has it. -> text | nil
 local function numeric(host)
-  if address.is_numeric(host) then return host end
   local found = require("appliance.core.host").resolve(host)
   return found and found[1]
 end
 
---- The text of a daemon's page -> text | nil
-function leader.page(host, port)
-  local answer = require("appliance.core.http").request { host = host, port = port, path = "/json/", timeout = ANSWER,
-    ceiling = leader.PAGE_CEILING }
-  return answer and answer.status == 200 and answer.body or nil
+--- The text of a daemon's page -> text | nil, err. host: an address; seconds: that it may take, if not the usual.
+function leader.page(host, port, seconds)
+  local answer, err = require("appliance.core.http").request { host = host, port = port, path = "/json/", timeout = seconds or ANSWER,
+    ceiling = PAGE_CEILING }
+  if not answer then return nil, err end
+  if answer.status ~= 200 then return nil, failure.new("refused", "http://%s:%d: status %d", host, port, answer.status) end
+  return answer.body
 end
 
 --- How a master is: -> "ALIVE", another of Spark's words, or nil: it does not answer; and its page.

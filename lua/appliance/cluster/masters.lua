@@ -84,10 +84,10 @@ end
 
 -- ---------------------------------------------------------------- latches
 
---- Removes what dead masters of ours left, as it was read. -> true when nothing is left of what we know
+--- Removes what dead masters of ours left, as it was read. -> is nothing of it left, seconds until another latch may go or nil
 -- A latch goes `settle` after its master, not at once: a worker that loses its master asks all others in the same moment, and one that has
 -- just been elected, and not yet heard from all, would take what it tells of its executors for unknown and have them killed (seen on
--- 4.1.1; a STANDBY only says that it is one). -> all is clean, seconds until a latch may go or nil
+-- 4.1.1; a STANDBY only says that it is one).
 function masters.bury(self)
   local clean, soon = true, nil
   if self.leaving then undertaker.clear_own(self) end

@@ -59,9 +59,10 @@ local function imagined(env)
   local servers
   servers, err = once(require("appliance.cluster.zookeepers").servers(), env)
   if not servers then return nil, err end
+  local tree = require "appliance.cluster.tree"
   local own = env.START_MASTER and ("%s:%d"):format(identity.ip, env.MASTER_PORT) or nil
   return {
-    name = env.CLUSTER_NAME, node = env.NODE_NAME or identity.ip, dir = ("/spark-appliance/%s/spark/%s"):format(env.CLUSTER_NAME, version),
+    name = env.CLUSTER_NAME, node = env.NODE_NAME or identity.ip, dir = tree.dir(tree.root(env.CLUSTER_NAME), version),
     sql = env.SQL_RELAY and env.START_MASTER and env.START_THRIFTSERVER or nil,
     zookeeper = env.ZOOKEEPER_RELAY and env.START_MASTER and "127.0.0.1:PORT" .. servers.chroot
       or table.concat(servers.servers, ",") .. servers.chroot,

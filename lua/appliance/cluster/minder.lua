@@ -17,6 +17,9 @@ local DOUBT <const>, TRUST <const> = 10, 600                   -- seconds betwee
 --- What a worker prints when it has lost its master, at a level that no LOG_LEVEL takes away (Worker.scala, masterDisconnected).
 local LOST_LINE <const> = "Connection to master failed"
 
+--- Is there a worker here that can be minded, and is that asked for? A page with TLS can't be asked.
+function minder.is_wanted(env) return env.START_WORKER and not env.SPARK_SSL_ENABLED and (env.WORKER_LOST_AFTER or 0) > 0 end
+
 --- -> "registered" | "unregistered" | "unknown": nobody leads, or the worker's page or the leader's is not to be had
 local function registration(options)
   local own = leader.page(options.probe, options.env.WORKER_UI_PORT)

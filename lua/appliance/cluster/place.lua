@@ -9,6 +9,7 @@ local program = require "appliance.core.program"
 local roster = require "appliance.cluster.roster"
 local supervise = require "appliance.core.supervise"
 local task = require "appliance.task"
+local tree = require "appliance.cluster.tree"
 
 local place = {}
 place.__index = place
@@ -58,32 +59,20 @@ end
 local function probe(ui)
   local ip, port = tostring(ui):match "^http://%[?([^%]/]-)%]?:(%d+)$"
   if not ip then return nil, failure.new("invalid", "%s: its page can't be asked", tostring(ui)) end
-  if not require("appliance.cluster.address").is_numeric(ip) then
-    local found, err = require("appliance.core.host").resolve(ip)
-    if not found then return nil, err end
-    ip = found[1]
-  end
-  local answer, err = require("appliance.core.http").request { host = ip, port = math.tointeger(tonumber(port)), path = "/json/",
-    timeout = 3, ceiling = 32 << 20 }                          -- 400 bytes for each worker
-  if not answer then return nil, err end
-  if answer.status ~= 200 then return nil, failure.new("refused", "%s: status %d", ui, answer.status) end
-  local status, problem = require("appliance.json").decode(answer.body)
+  local found, err = require("appliance.core.host").resolve(ip)
+  if not found then return nil, err end
+  local text
+  text, err = require("appliance.cluster.leader").page(found[1], math.tointeger(tonumber(port)), 3)
+  if not text then return nil, err end
+  local status, problem = require("appliance.json").decode(text)
   if type(status) ~= "table" then return nil, failure.new("protocol", "%s: %s", ui, problem or "no JSON object") end
   return status
 end
 
-local function random(n)
-  local source = assert(io.open("/dev/urandom", "rb"))
-  local bytes = source:read(n)
-  source:close()
-  return bytes
-end
-
-local function hex(bytes) return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end)) end
-
 local function world(self)
   return {
-    zk = self.client, task = task, boot_ns = task.boot_ns, random = random, log = log, events = self.events, probe = probe, stop = stop,
+    random = require("appliance.core.host").random,
+    zk = self.client, task = task, boot_ns = task.boot_ns, log = log, events = self.events, probe = probe, stop = stop,
     lease = supervise.lease,
     kill = function(name) if supervise.view(name) then supervise.kill(name) end end,
     start = function(name) if supervise.view(name) then supervise.want(name, true) end end,
@@ -253,11 +242,11 @@ end
 
 --- A worker that no leader knows is of no use to anybody: cluster/minder.lua.
 local function mind_worker(self, identity)
-  local env = self.env
-  if not env.START_WORKER or env.SPARK_SSL_ENABLED or (env.WORKER_LOST_AFTER or 0) == 0 then return end
+  local env, minder = self.env, require "appliance.cluster.minder"
+  if not minder.is_wanted(env) then return end
   local inbox = task.queue()
   spawn(self, "returns", follow_returns, self, inbox)
-  spawn(self, "worker's registration", require("appliance.cluster.minder").run, {
+  spawn(self, "worker's registration", minder.run, {
     env = env, probe = identity.probe, masters = function() return pages_of(self) end, inbox = inbox,
     patience = function()
       local is_back = self.returned and task.now() - self.returned < AWAY_FOR
@@ -349,9 +338,9 @@ end
 --- place.new(env, identity, version) -> place | nil, err. Waits for nobody.
 function place.new(env, identity, version)
   local self = setmetatable({ env = env, tasks = {}, listeners = {}, events = task.queue(), roster = roster.new(),
-    root = "/spark-appliance/" .. env.CLUSTER_NAME, node = place.node(env, identity, version) }, place)
-  self.dir = self.root .. "/spark/" .. version
-  self.node.guid = hex(random(8))
+    root = tree.root(env.CLUSTER_NAME), node = place.node(env, identity, version) }, place)
+  self.dir = tree.dir(self.root, version)
+  self.node.guid = require "appliance.nonce"(8)
   local ok, err = open(self, identity)
   if ok then return self end
   self:close()

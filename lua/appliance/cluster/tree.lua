@@ -5,6 +5,10 @@ local json = require "appliance.json"
 
 local tree = {}
 
+--- Where all of a cluster lies, and below it what is the masters' of one version of Spark (spark.deploy.zookeeper.dir).
+function tree.root(cluster) return "/spark-appliance/" .. cluster end
+function tree.dir(root, version) return root .. "/spark/" .. version end
+
 --- The paths of a cluster below `root`, for the node `me`, whose masters keep Spark's own nodes below `dir`.
 function tree.paths(root, me, dir)
   return {

@@ -48,8 +48,8 @@ function status.service(node, view, planned)
     retry_in = view.retry and view.retry > now and math.ceil((view.retry - now) * 1000) / 1000 or nil,
     memory = memory, last_end = view.last_end,
   }
-  local place = package.loaded["appliance.cluster.membership"]
-  if place and place.here then shown.reason = place.here:reason(view) or shown.reason end
+  local place = require("appliance.control").place()
+  if place then shown.reason = place:reason(view) or shown.reason end
   if unwell[view.state] or view.crashes > 0 and view.state ~= "up" then
     local text = node.supervise.tail(view.name, TAIL)
     shown.output = text and text ~= "" and text or nil
@@ -76,9 +76,9 @@ function status.of(node)
   local services, planned = json.array(), {}
   for _, service in ipairs(node.plan and node.plan.services or {}) do planned[service.name] = service end
   for i, view in ipairs(node.supervise.list()) do services[i] = status.service(node, view, planned[view.name]) end
-  local place = package.loaded["appliance.cluster.membership"]
+  local place = require("appliance.control").place()
   return {
-    waits = node.plan and node.plan.waits, cluster = place and place.here and place.here:shown() or nil,
+    waits = node.plan and node.plan.waits, cluster = place and place:shown() or nil,
     program = { version = host.version(), pid = host.pid(), uptime = age(node.started, task.now()), memory = (process(host.pid())) },
     profile = node.plan and node.plan.profile, state = node.plan and (node.state or "running") or node.state or "starting",
     services = services, objects = objects_of(node),
