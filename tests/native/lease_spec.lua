@@ -6,35 +6,19 @@ local LIMIT <const> = 30
 local S <const> = 1000000000
 
 describe("a lease", function()
-  local declared, folder
-
-  local function await(what, condition)
-    local deadline = task.now() + LIMIT
-    while not condition() do
-      if task.now() > deadline then error("did not come: " .. what, 2) end
-      task.sleep(0.005)
-    end
-  end
+  local services = require "declared".new { limit = LIMIT, backoff = { min = 60, max = 60 } }
+  local await, state = services.await, services.state
+  local folder
 
   local function run(name, command, more)
-    local spec = {
-      name = name, command = command,
-      env = { PATH = os.getenv "PATH" },
-      backoff = { min = 60, max = 60 }, log = { console = false }, stop = { grace = 1 },
-    }
+    local spec = { command = command, stop = { grace = 1 } }
     for key, value in pairs(more or {}) do spec[key] = value end
-    declared[#declared + 1] = name
-    assert(supervise.declare(spec))
+    services.declare(name, nil, spec)
     assert(supervise.want(name, true))
   end
   local function shell(name, script, more) run(name, { "/bin/sh", "-c", script }, more) end
 
-  local function alive(pid)
-    local status = io.open(("/proc/%d/status"):format(pid))
-    if not status then return false end
-    local text <close> = status
-    return not (text:read "a" or "State:\tZ"):find "State:%s*[ZX]"
-  end
+  local alive = require "declared".is_alive
   local function count()
     local opened = io.open(folder .. "/count")
     if not opened then return 0 end
@@ -45,7 +29,6 @@ describe("a lease", function()
   local function hold(name, seconds)
     assert(supervise.lease(name, seconds > 0 and task.boot_ns() + math.tointeger(seconds * S // 1) or 0))
   end
-  local function state(name) return (supervise.view(name) or { state = "gone" }).state end
 
   --- Starts tests/support/lease_job.lua -> its pid, that of its service, the deadline
   local function job(seconds, what)
@@ -60,13 +43,11 @@ describe("a lease", function()
   setup(function() require("appliance.core.log").level "error" end)
   teardown(function() require("appliance.core.log").level "info" end)
   before_each(function()
-    declared = {}
     local made <close> = assert(io.popen "mktemp -d")
     folder = made:read "l"
   end)
   after_each(function()
-    for _, name in ipairs(declared) do supervise.remove(name) end
-    for _, name in ipairs(declared) do await(name .. " gone", function() return state(name) == "gone" end) end
+    services.clear()
     os.execute("rm -r " .. folder)
     for _, name in ipairs { "sql", "node" } do hold(name, 0) end
   end)

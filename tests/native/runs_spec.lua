@@ -5,27 +5,9 @@ local task = require "appliance.core.task"
 local LIMIT <const> = 30
 
 describe("a follower of runs", function()
-  local declared
-
-  local function await(what, condition)
-    local deadline = task.now() + LIMIT
-    while not condition() do
-      if task.now() > deadline then error("did not come: " .. what, 2) end
-      task.sleep(0.005)
-    end
-  end
-
-  local function declare(name, script, more)
-    local spec = {
-      name = name, command = { "/bin/sh", "-c", script }, env = { PATH = os.getenv "PATH" },
-      backoff = { min = 60, max = 60 }, log = { console = false }, stop = { grace = 5 },
-    }
-    for key, value in pairs(more or {}) do spec[key] = value end
-    assert(supervise.declare(spec))
-    declared[#declared + 1] = name
-  end
+  local services = require "declared".new { limit = LIMIT, backoff = { min = 60, max = 60 } }
+  local await, declare, state = services.await, services.declare, services.state
   local function up(name) assert(supervise.want(name, true)) end
-  local function state(name) return (supervise.view(name) or { state = "gone" }).state end
 
   --- next() within the limit.
   local function next_of(follower)
@@ -35,11 +17,7 @@ describe("a follower of runs", function()
 
   setup(function() require("appliance.core.log").level "error" end)
   teardown(function() require("appliance.core.log").level "info" end)
-  before_each(function() declared = {} end)
-  after_each(function()
-    for _, name in ipairs(declared) do supervise.remove(name) end
-    for _, name in ipairs(declared) do await(name .. " gone", function() return state(name) == "gone" end) end
-  end)
+  after_each(services.clear)
 
   it("hears of each start, of readiness, and of an end when nobody of the family is left", function()
     -- Who is left behind is on its way out (TERM) when main has ended, and takes a moment for it.

@@ -6,47 +6,20 @@ local task = require "appliance.core.task"
 local LIMIT <const> = 20
 
 describe("appliance.core.supervise", function()
-  local declared
-
-  local function await(what, condition)
-    local deadline = task.now() + LIMIT
-    while not condition() do
-      if task.now() > deadline then error("did not come: " .. what, 2) end
-      task.sleep(0.005)
-    end
-  end
-
-  local function service(name, script, more)
-    local spec = {
-      name = name, command = { "/bin/sh", "-c", script }, env = { PATH = os.getenv "PATH" },
-      backoff = { min = 0.01, max = 0.05 }, log = { console = false }, stop = { grace = 5 },
-    }
-    for key, value in pairs(more or {}) do spec[key] = value end
-    assert(supervise.declare(spec))
-    declared[#declared + 1] = name
-  end
+  local services = require "declared".new { limit = LIMIT, backoff = { min = 0.01, max = 0.05 } }
+  local await, service, state = services.await, services.declare, services.state
 
   local function run(name, script, more)
     service(name, script, more)
     assert(supervise.want(name, true))
   end
 
-  local function state(name) return (supervise.view(name) or { state = "gone" }).state end
   local function await_state(name, wanted) await(name .. " " .. wanted, function() return state(name) == wanted end) end
-  local function alive(pid)
-    local status = io.open(("/proc/%d/status"):format(pid))
-    if not status then return false end
-    local text <close> = status
-    return not (text:read "a" or "State:\tZ"):find "State:%s*[ZX]"
-  end
+  local alive = require "declared".is_alive
 
   setup(function() require("appliance.core.log").level "error" end)
   teardown(function() require("appliance.core.log").level "info" end)
-  before_each(function() declared = {} end)
-  after_each(function()
-    for _, name in ipairs(declared) do supervise.remove(name) end
-    for _, name in ipairs(declared) do await_state(name, "gone") end
-  end)
+  after_each(services.clear)
 
   it("runs a command with exactly its environment and shows what it prints", function()
     run("sv-a", "echo $GREETING $HOME. $PWD; exec sleep 600",

@@ -215,4 +215,21 @@ function zookeepers.gate(port)
   return setmetatable({ pipe = pipe, orders = orders, port = tonumber(own), address = "127.0.0.1:" .. own }, gate)
 end
 
+--- So long, in seconds, tests wait for what has to come.
+zookeepers.PATIENCE = 30
+
+--- f's results, within that time; its nil, err is raised.
+function zookeepers.within(f, ...)
+  local results = table.pack(require("appliance.task").within(zookeepers.PATIENCE, f, ...))
+  if results[1] == nil and results.n > 1 then error(results[2], 2) end
+  return table.unpack(results, 1, results.n)
+end
+
+--- The client's view once it is in that state.
+function zookeepers.state_of(client, wanted)
+  return zookeepers.within(function()
+    for view in client:changes() do if view.state == wanted then return view end end
+  end)
+end
+
 return zookeepers

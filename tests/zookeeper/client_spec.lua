@@ -4,7 +4,7 @@ local zk = require "appliance.zk"
 local zookeepers = require "zookeepers"
 
 local SESSION = 1                                            -- seconds: two ticks of 500 ms
-local GENEROUS = 30
+local GENEROUS <const> = zookeepers.PATIENCE
 
 describe("a client of ZooKeeper", function()
   local ensemble, gate
@@ -31,16 +31,7 @@ describe("a client of ZooKeeper", function()
     options.servers, options.session = gate.address, SESSION
     return open(options)
   end
-  local function within(f, ...)
-    local results = table.pack(task.within(GENEROUS, f, ...))
-    if results[1] == nil and results.n > 1 then error(results[2], 2) end
-    return table.unpack(results, 1, results.n)
-  end
-  local function state_of(client, wanted)
-    return within(function()
-      for view in client:changes() do if view.state == wanted then return view end end
-    end)
-  end
+  local within, state_of = zookeepers.within, zookeepers.state_of
 
   it("makes, reads, writes, lists and removes nodes", function()
     local client <close> = open()

@@ -4,19 +4,9 @@ local task = require "appliance.task"
 local zk = require "appliance.zk"
 local zookeepers = require "zookeepers"
 
-local GENEROUS = 30
+local GENEROUS <const> = zookeepers.PATIENCE
 
-local function within(f, ...)
-  local results = table.pack(task.within(GENEROUS, f, ...))
-  if results[1] == nil and results.n > 1 then error(results[2], 2) end
-  return table.unpack(results, 1, results.n)
-end
-
-local function state_of(client, wanted)
-  return within(function()
-    for view in client:changes() do if view.state == wanted then return view end end
-  end)
-end
+local within, state_of = zookeepers.within, zookeepers.state_of
 
 --- Again while a connection is lost under it: servers that come back lose a few before they have a leader.
 local function in_the_end(f)
