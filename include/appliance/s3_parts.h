@@ -1,5 +1,6 @@
 /* s3_parts.h - how an object is cut up for its way to and from S3, so that the network is what limits it and memory is bounded: pure arithmetic.
  * One connection to S3 carries some 50-90 MB/s, and each request costs its latency: hence 16 connections with 8 MiB (16 MiB up) each.
+ * A download begins with four, which is enough where a server is so near that we are the slower side (s3_get_parts.c).
  * The memory of a transfer is S3_MEMORY at most, whatever the object's size: what goes between a file and the network needs none of it. */
 #ifndef APPLIANCE_S3_PARTS_H
 #define APPLIANCE_S3_PARTS_H

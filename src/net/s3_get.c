@@ -221,8 +221,15 @@ bool s3_get_start(struct s3_get *get, struct loop *loop, struct aws_client *clie
     struct s3_getting *g = calloc(1, sizeof *g);
     if (!g)
         return err_set(err, ERR_SYSTEM, "no memory for a download");
-    *g = (struct s3_getting){
-        .get = get, .spec = spec, .loop = loop, .client = client, .to = spec->to, .start = spec->start, .opened = -1, .count = 1};
+    *g = (struct s3_getting){.get = get,
+                             .spec = spec,
+                             .loop = loop,
+                             .client = client,
+                             .to = spec->to,
+                             .start = spec->start,
+                             .opened = -1,
+                             .count = 1,
+                             .open = 1};
     char bucket[64], key[80];
     snprintf(g->subject, sizeof g->subject, "s3://%s/%s", bytes_shown(spec->request.bucket, bucket, sizeof bucket),
              bytes_shown(spec->request.key, key, sizeof key));

@@ -189,6 +189,7 @@ bool s3_getting_begin(struct s3_getting *g, const struct aws_request *request)
     if (in_order && g->spans.lead_end < g->end) /* what comes later has no place in memory before what comes first */
         g->spans.lead_end = g->spans.next = g->start + part;
     g->count = connections;
+    s3_fetchers_pace(g);
     if (g->spans.next < g->end)
         s3_getting_soon(g);
     const char *parts = strchr(g->said, '-');

@@ -37,7 +37,11 @@ struct s3_getting {
     char etag[S3_ETAG_SIZE];
     struct s3_spans spans;
     struct s3_fetcher lead, *others; /* others: `count` of them, made when there is something for them to do */
-    int count;
+    int count;                       /* connections at most, */
+    int open;                        /* and as many as there may be now */
+    struct timer pace;               /* of who has but a few: whether these bring enough */
+    int64_t paced, paced_ns;
+    int slow; /* how often in a row they did not */
     /* The checksum, and how long the parts were whose checksums it was made of. */
     struct s3_sums sums;
     char said[AWS_CHECKSUM_TEXT_SIZE];
@@ -78,6 +82,7 @@ bool s3_fetcher_ask(struct s3_fetcher *, struct err *); /* what is between `at` 
 /* The caller's headers but for its conditions, which were for the first request; and our own in place of them: If-Match with its ETag. */
 bool s3_getting_headers(const struct s3_getting *, struct headers *, struct err *);
 void s3_fetchers_more(struct s3_getting *); /* gives out what may be fetched now */
+void s3_fetchers_pace(struct s3_getting *); /* a few connections, and all of them when these leave us waiting */
 void s3_fetchers_resume(struct s3_getting *);
 bool s3_getting_lead(struct s3_getting *, struct err *); /* the first request */
 bool s3_fetchers_idle(const struct s3_getting *);

@@ -1,3 +1,4 @@
+#include "appliance/clock.h"
 #include "s3_get_inner.h"
 
 #include <inttypes.h>
@@ -5,7 +6,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-enum { WORTH_IT = 64 * 1024, FAILURES = 3 };
+enum { WORTH_IT = 64 * 1024, FAILURES = 3, /* connections: */ FEW = 4, PLENTY_PER_MS = 150 * 1000, PACE_MS = 5, TWICE = 2 };
 
 static bool is_lead(const struct s3_fetcher *f)
 {
@@ -227,10 +228,35 @@ static struct s3_fetcher *idle_one(struct s3_getting *g)
 {
     if (!g->lead.busy)
         return &g->lead;
-    for (int i = 0; i < g->count - 1; i++)
+    for (int i = 0; i < g->open - 1; i++)
         if (!g->others[i].busy)
             return &g->others[i];
     return NULL;
+}
+
+/* S3 gives a connection some 100 MB/s. Of who gives much more, a server beside us, a few bring all that we can take, and each further one
+ * only costs: its buffers push the others' out of the caches. So a few begin, and the rest come when twice in a row too little has come. */
+static void on_pace(struct timer *timer)
+{
+    struct s3_getting *g = (struct s3_getting *)(void *)((char *)timer - offsetof(struct s3_getting, pace));
+    int64_t now = clock_ns(), came = g->get->received - g->paced;
+    g->slow = came < (now - g->paced_ns) / NS_PER_MS * FEW * PLENTY_PER_MS ? g->slow + 1 : 0;
+    g->paced = g->get->received;
+    g->paced_ns = now;
+    if (g->slow < TWICE) {
+        timer_start(&g->pace, g->loop, PACE_MS, on_pace);
+        return;
+    }
+    g->open = g->count;
+    s3_getting_soon(g);
+}
+
+void s3_fetchers_pace(struct s3_getting *g)
+{
+    g->open = g->count < FEW ? g->count : FEW;
+    g->paced_ns = clock_ns();
+    if (g->open < g->count)
+        timer_start(&g->pace, g->loop, PACE_MS, on_pace);
 }
 
 static bool has_room(const struct s3_getting *g)
@@ -246,7 +272,7 @@ void s3_fetchers_more(struct s3_getting *g)
     if (g->spans.next < g->end && g->count > 1 && !g->others)
         g->others = calloc((size_t)g->count - 1, sizeof *g->others);
     if (g->count > 1 && !g->others)
-        g->count = 1;
+        g->count = g->open = 1;
     while (!g->failed && has_room(g) && (f = idle_one(g))) {
         int64_t lead_at = g->lead.busy && g->lead.end == 0 ? g->lead.at : g->spans.lead_end;
         if (!s3_spans_take(&g->spans, lead_at, &span))
@@ -288,6 +314,7 @@ static void stop(struct s3_fetcher *f)
 
 void s3_fetchers_stop(struct s3_getting *g)
 {
+    timer_stop(&g->pace);
     stop(&g->lead);
     for (int i = 0; g->others && i < g->count - 1; i++)
         stop(&g->others[i]);

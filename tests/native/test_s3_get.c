@@ -780,6 +780,25 @@ static void gets_many_small_objects_at_a_time(void **unused)
     }
 }
 
+static void opens_all_connections_only_to_who_is_slow(void **unused)
+{
+    (void)unused;
+    enum { HUGE_ONE = 32 * 1024 * 1024, FEW = 4 };
+    int first = 0, most = 0;
+    place("bucket/key", HUGE_ONE);
+    steps("[{\"on\": \"GET\", \"times\": 100, \"rate\": 8000000}]");
+    start_get();
+    while (!ended) {
+        loop_turn(loop, clock_ns() + PATIENCE_MS * NS_PER_MS, NULL);
+        int count = http_fetch_count();
+        first = first || count <= 1 ? first : count;
+        most = count > most ? count : most;
+    }
+    assert_got(HUGE_ONE);
+    assert_int_equal(first, FEW);
+    assert_int_equal(most, S3_CONNECTIONS);
+}
+
 static void may_be_stopped_at_any_time(void **unused)
 {
     (void)unused;
@@ -842,6 +861,7 @@ int main(void)
         TRANSFER(tells_bytes_that_stay_damaged),
         TRANSFER(tells_a_small_object_that_is_damaged),
         TRANSFER(gets_many_small_objects_at_a_time),
+        TRANSFER(opens_all_connections_only_to_who_is_slow),
         TRANSFER(may_be_stopped_at_any_time),
     };
     return cmocka_run_group_tests(tests, s3_server_start, s3_server_stop);
