@@ -108,6 +108,52 @@ describe("a cluster", function()
     assert.match("the thrift server failed 3 times here", table.concat(sql.view.said, "\n"))
   end)
 
+  it("lets another try at once when its thrift server can't be started at all, and does so itself once that is mended", function()
+    local cluster = settled()
+    local sql = cluster:sql()
+    sql.unable = "thriftserver"
+    sql:kill "thriftserver"
+    cluster:pass(6)
+    local second = cluster:sql()
+    assert.is_truthy(second and second ~= sql, cluster:story())
+    assert.match("the thrift server can't be started here", table.concat(sql.view.said, "\n"))
+    sql.unable = nil
+    cluster:pass(30)                                         -- its penalty is over
+    for _, each in ipairs(cluster.nodes) do
+      if each ~= sql then each.unable = "thriftserver" end
+    end
+    second:kill "thriftserver"
+    cluster:pass(12)
+    assert.equal(sql, cluster:sql())
+    assert.equal(0, cluster.double.thriftserver)
+  end)
+
+  it("tries one that can't be started again and again when there is nobody else", function()
+    local cluster = settled { nodes = 1 }
+    local only = cluster.nodes[1]
+    only.unable = "thriftserver"
+    only:kill "thriftserver"
+    cluster:pass(100)
+    local _, tries = cluster:story():gsub("can't be started", "")
+    assert.is_true(tries >= 3 and tries <= 5, tries .. " tries in 100 s")
+    only.unable = nil
+    cluster:pass(35)
+    assert.equal(only, cluster:sql())
+  end)
+
+  it("leaves one that answers where it is, though it failed three times while there was nobody else", function()
+    local cluster = settled { nodes = 1 }
+    local only = cluster.nodes[1]
+    for _ = 1, 4 do
+      only:kill "thriftserver"
+      cluster:pass(5)
+    end
+    cluster:add {}
+    cluster:pass(60)
+    assert.equal(only, cluster:sql())
+    assert.equal(5, only.services.thriftserver.starts)
+  end)
+
   it("keeps trying where it is when there is nobody else", function()
     local cluster = settled { nodes = 1 }
     local only = cluster.nodes[1]

@@ -17,7 +17,8 @@
 --   kill(service); stop(service): orderly, waits; start(service): wanted again (it then waits for its lease)
 --   probe(page) -> what a master or worker says of itself there, { status = "ALIVE" ... } | nil, err; waits
 --   events: a queue of { kind =, service =, pid =, id = (session), state =, unasked = }, where kind is
---     "started", "ended", "ready", "unready", "session" or "state"; "leave" (everything is about to be stopped) and "left" (it has)
+--     "started", "ended", "ready", "unready", "failed" (it can't be started, so it has no run), "session" or "state"; "leave" (everything
+--     is about to be stopped) and "left" (it has)
 --     session and state come in the order of its log; ended is the last of a pid: nobody of it is left
 -- Invariants: a lease is given only as the answer to a write of this session that proved membership (beats.lua), and is taken back
 -- by nobody but this agent and its own deadline. Who ends the agent or closes its client gives up both leases first: `close` does.
@@ -49,6 +50,7 @@ agent.LIMITS = {
   forget = 90,         -- a dead master's session can't make another latch: Spark's sessions end after 40
   failures = 3,        -- failed thrift servers until another node tries
   healthy = 600,       -- a failure is forgotten after so long
+  alone = 30,          -- a thrift server that can't be started is tried again so often where no other node would take it
   leave = 1,           -- how long the end of the program waits for ZooKeeper
   penalty = 120,       -- then this node is no candidate for so long
 }

@@ -1,5 +1,6 @@
 --- What the node's daemons do, as events for the agent: from the supervisor's runs, and from what the master prints.
 ---   { kind = "started" | "ready" | "ended", service =, pid =, code =, signal =, unasked = }
+---   { kind = "failed", service = "thriftserver" }         it can't be started at all (its directory is gone ...): no run, and none to come
 ---   { kind = "session", service = "master", pid =, id = 72057654… }      a session with ZooKeeper, as its log names it
 ---   { kind = "state", service = "master", pid =, state = "STANDBY" | "RECOVERING" | "ALIVE" }
 --- Order is the contract: what a run printed comes before its "ended", which is the last of a pid.
@@ -62,12 +63,23 @@ local function follow(supervise, name, needles, tell, log)
   end
 end
 
+--- What has no run has no "ended".
+local function follow_failures(supervise, name, tell)
+  local view = supervise.view(name)
+  if view and view.state == "failed" then tell { kind = "failed", service = name } end
+  while true do
+    local change = supervise.next_change()
+    if change.service == name and change.state == "failed" then tell { kind = "failed", service = name } end
+  end
+end
+
 --- Starts the tasks that follow the daemons of a node -> list of tasks. tell(event) must not wait. supervise: appliance.core.supervise.
 function daemons.follow(supervise, tell, log)
   local tasks = {}
   for _, name in ipairs { "master", "worker", "thriftserver" } do
     tasks[#tasks + 1] = task.start("runs of " .. name, follow, supervise, name, name == "master" and daemons.NEEDLES or nil, tell, log)
   end
+  tasks[#tasks + 1] = task.start("starts of thriftserver", follow_failures, supervise, "thriftserver", tell)
   return tasks
 end
 

@@ -6,7 +6,7 @@
 --   else (holder wiped or unreadable): starts after as long as a lease can last from the moment of its own write.
 -- Where leadership is known at that moment, the leader's node is let go first; for that a vacancy waits `prefer` seconds at most. After
 -- an ordered stop it is the node that came last.
--- A node whose thrift server fails again and again hands it over, when there is somebody to take it.
+-- A node whose thrift server fails again and again, or can't be started at all, hands it over when there is somebody to take it.
 local beats = require "appliance.cluster.beats"
 local peers = require "appliance.cluster.peers"
 local tree = require "appliance.cluster.tree"
@@ -21,7 +21,9 @@ function sql.event(self, event)
   if event.kind == "ready" or event.kind == "unready" then
     self.sql_ready = event.kind == "ready"
   elseif event.kind == "started" then
-    self.sql_ready, self.sql_runs = false, true
+    self.sql_ready, self.sql_runs, self.sql_refused = false, true, nil
+  elseif event.kind == "failed" then                       -- there was no run that could end, and none will be tried
+    self.sql_refused, self.queue_stale = self.task.now(), true
   elseif event.kind == "ended" then
     self.sql_ready, self.sql_runs = false, false
     if event.unasked and self.holding and self.holding.live then
@@ -143,12 +145,19 @@ local function preference(self, session, vacancy, holder, others)
   return not any_candidate(self, others, function(peer) return peer.name == leader.name end) and 0 or nil
 end
 
+--- Whatever kept it from being started may have been mended.
+local function tried_again(self)
+  self.sql_refused = nil
+  self.world.start("thriftserver")
+end
+
 local function hold(self, session, number, how, timeout)
   session.vacant_since, self.queue_stale = nil, true
   local holding = { number = number, how = how, live = how ~= "unknown" }
   self.holding, self.failures = holding, {}
   self.epoch = self.epoch + 1                              -- beats on their way were sent as nobody
   watch(self, "holder", self.path.holder)
+  if self.sql_refused then tried_again(self) end
   if not holding.live then holding.from = self.task.now() + beats.outlived(self, timeout) end
   self.log.info(("this node runs the thrift server (%s)"):format(how == "released" and "its holder has released it"
     or how == "proved" and "its holder's session is over" or "its holder is unknown: its lease is waited out"))
@@ -232,8 +241,20 @@ local function release(self, session)
   return withdraw(self, session)
 end
 
-local function has_failed(self, others)
-  return self.holding and self.holding.live and #self.failures >= self.limit.failures and others[1] ~= nil
+--- -> what another node should hear of our thrift server, or nil: it is (or may be) well
+local function trouble(self)
+  if not self.holding.live then return nil end
+  if self.sql_refused then return "can't be started here" end
+  local count = #self.failures
+  return not self.sql_ready and count >= self.limit.failures and ("failed %d times here"):format(count) or nil
+end
+
+--- Nobody else would take it. -> seconds until the next look, or nil
+local function alone(self)
+  if not self.sql_refused then return nil end
+  local left = self.sql_refused + self.limit.alone - self.task.now()
+  if left > 0 then return left end
+  tried_again(self)
 end
 
 --- Our place in the queue, and what follows from it. -> seconds until the next look, or nil: the watches tell
@@ -256,12 +277,12 @@ local function look(self, session)
   end
   if self.holding then
     watch(self, "before us", nil)
-    if has_failed(self, others) then
-      self.penalty_until = self.task.now() + self.limit.penalty
-      self:say("sql", "the thrift server failed %d times here: another node takes it", #self.failures)
-      return release(self, session) and 0 or self.limit.retry
-    end
-    return nil
+    local why = trouble(self)
+    if not why then return nil end
+    if not others[1] then return alone(self) end
+    self.penalty_until = self.task.now() + self.limit.penalty
+    self:say("sql", "the thrift server %s: another node takes it", why)
+    return release(self, session) and 0 or self.limit.retry
   end
   self:say("sql", nil)
   if at > 1 then

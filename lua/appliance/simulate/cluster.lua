@@ -4,7 +4,8 @@
 ---   cluster:pass(10); cluster.nodes[1]:crash(); cluster:pass(10)
 ---   assert.equal("node2", cluster:leader().name)
 -- What a test may do to a node: crash, boot, freeze, thaw, cut, mend, wedge, unwedge (the agent alone), leave; kill "master";
--- stop_jvm, continue_jvm; node.blind = true: its next master does not find ZooKeeper; node.zk:reset(); node.wire.late = seconds.
+-- stop_jvm, continue_jvm; node.blind = true: its next master does not find ZooKeeper; node.unable = "thriftserver": that can't be started;
+-- node.zk:reset(); node.wire.late = seconds.
 -- cluster.trace has what happened, with its time.
 -- Watched at every change: cluster.double.master and .thriftserver are the seconds with two serving at once (a frozen one serves nobody).
 local agent = require "appliance.cluster.agent"
@@ -60,7 +61,12 @@ function start_service(self, name)
   local service = self.services[name]
   if service.process or not service.wanted or not self.up or service.retry then return end
   if self.frozen then return retry_later(self, name, 0.5) end
-  if lease_left(self, name) <= 0.1 then return end         -- it waits; the next move of the lease comes here
+  if lease_left(self, name) <= 0.1 or service.failed then return end       -- it waits; the next move of the lease comes here
+  if self.unable == name then
+    service.failed = true
+    note(self, "%s can't be started", name)
+    return tell(self, name, "failed", {})
+  end
   self.cluster.pids = self.cluster.pids + 1
   service.starts = service.starts + 1
   service.last_start = self.clock.now
@@ -142,7 +148,7 @@ end
 local function stop_service(self, name)
   local service = self.services[name]
   if not service then return end
-  service.wanted = false
+  service.wanted, service.failed = false, nil
   local process = service.process
   if not process then return end
   local ended = self.host.task.queue()
@@ -175,7 +181,7 @@ local function world_of(self)
     stop = function(name) stop_service(self, name) end,
     start = function(name)
       if self.services[name] then
-        self.services[name].wanted = true
+        self.services[name].wanted, self.services[name].failed = true, nil
         start_service(self, name)
       end
     end,
