@@ -1,6 +1,7 @@
 /* deadline.h - a thread of its own that knows monotonic deadlines and pidfds, and nothing else.
  * It works when the loop, Lua, a disk or a library hangs. Two uses:
- *  - a *lease*: processes that must be dead at a time (a thrift server whose lease ran out) are killed at it;
+ *  - a *lease*: processes that must be dead at a time (a thrift server whose lease ran out) are killed at it, by the thread, or,
+ *    if this whole program stands still at that time, by the kernel alone (fence.h);
  *  - the *watchdog*: if the loop has not turned for the limit, it says so on stderr, kills every listed process and ends the program with 70.
  * It takes no lock that the loop holds while it waits, allocates nothing after its start, and sleeps for ever while nothing is due.
  * The thread is made by the first wait of the loop, or the first lease. Until then SIGALRM stands in for the watchdog: it ends whatever
@@ -29,7 +30,10 @@ bool deadline_prepare(struct err *);
 /* The processes that must not outlive supervision. `pidfd` -1: the pid is used. Room for more is made by the caller's thread.
  * `due_boot_ns` as for deadline_set, from this very step on: INT64_MAX, none. */
 bool deadline_guard(pid_t pid, int pidfd, int64_t due_boot_ns, struct err *);
-void deadline_unguard(pid_t pid);
+/* A child was reaped. True: it was one of our own making, of which nobody else knows. */
+bool deadline_unguard(pid_t pid);
+/* Is this child, not yet reaped, one of those? */
+bool deadline_is_ours(pid_t pid);
 /* Kills a guarded process (its group too) at `due_boot_ns` (clock_boot_ns) unless moved; INT64_MAX takes the deadline away. What is due
  * already is killed before this returns.
  * False: it has been killed by its deadline (whatever was set now), or is not guarded, or there is no room for the thread. */

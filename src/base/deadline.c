@@ -1,5 +1,6 @@
 #include "appliance/deadline.h"
 #include "appliance/clock.h"
+#include "appliance/fence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,8 @@ struct guard {
     int pidfd;
     int64_t due_boot_ns; /* INT64_MAX: none */
     bool killed;         /* at its deadline: no later one brings it back */
+    bool was_fenced;     /* its keeper died, and it with it */
+    struct fence *fence; /* from its first deadline on; the loop's thread alone knows it */
 };
 
 static struct {
@@ -251,6 +254,9 @@ void deadline_stop(void)
 {
     if (!self.started)
         return;
+    for (int i = 0; i < self.count; i++)
+        fence_end(self.guards[i].fence);
+    fence_reap_all();
     uint64_t one = 1;
     if (self.has_thread && write(self.quit, &one, sizeof one) == sizeof one)
         pthread_join(self.thread, NULL);
@@ -316,28 +322,57 @@ bool deadline_prepare(struct err *err)
     return (self.has_thread || make_thread(err)) && make_room(err);
 }
 
+/* Not under the lock: the fence of a guard, and its place in the table, are the loop's thread's, which is the caller's. */
+static void move_fence(struct guard *g, int64_t due_boot_ns)
+{
+    if (g->was_fenced)
+        return;
+    if (g->fence)
+        fence_set(g->fence, due_boot_ns);
+    else if (due_boot_ns != INT64_MAX)
+        g->fence = fence_make(g->pid, due_boot_ns);
+}
+
 bool deadline_guard(pid_t pid, int pidfd, int64_t due_boot_ns, struct err *err)
 {
     bool has_deadline = due_boot_ns != INT64_MAX;
     if (has_deadline ? !deadline_prepare(err) : !make_room(err))
         return false;
     pthread_mutex_lock(&self.lock);
-    self.guards[self.count++] = (struct guard){.pid = pid, .pidfd = pidfd, .due_boot_ns = due_boot_ns};
+    struct guard *guard = &self.guards[self.count++];
+    *guard = (struct guard){.pid = pid, .pidfd = pidfd, .due_boot_ns = due_boot_ns};
     if (has_deadline)
         kill_overdue();
+    bool lives = !guard->killed;
     pthread_mutex_unlock(&self.lock);
+    if (lives)
+        move_fence(guard, due_boot_ns);
     return true;
 }
 
-void deadline_unguard(pid_t pid)
+bool deadline_unguard(pid_t pid)
 {
+    struct fence *spent;
+    bool is_keeper = fence_reaped(pid, &spent);
     pthread_mutex_lock(&self.lock);
-    for (int i = 0; i < self.count; i++)
-        if (self.guards[i].pid == pid) {
-            self.guards[i] = self.guards[--self.count];
+    for (int i = 0; i < self.count; i++) {
+        struct guard *g = &self.guards[i];
+        if (is_keeper && spent && g->fence == spent) {
+            g->fence = NULL;
+            g->was_fenced = true;
+        } else if (!is_keeper && g->pid == pid) {
+            fence_end(g->fence);
+            *g = self.guards[--self.count];
             break;
         }
+    }
     pthread_mutex_unlock(&self.lock);
+    return is_keeper;
+}
+
+bool deadline_is_ours(pid_t pid)
+{
+    return fence_is_keeper(pid);
 }
 
 void deadline_hold(void)
@@ -357,6 +392,7 @@ bool deadline_set(pid_t pid, int64_t due_boot_ns)
     if (!self.has_thread && !make_thread(&unused))
         return false;
     pthread_mutex_lock(&self.lock);
+    kill_overdue(); /* after a freeze the thread may not have been there yet, and the fence was */
     int at = 0;
     while (at < self.count && self.guards[at].pid != pid)
         at++;
@@ -366,5 +402,7 @@ bool deadline_set(pid_t pid, int64_t due_boot_ns)
         lives = !self.guards[at].killed;
     }
     pthread_mutex_unlock(&self.lock);
+    if (lives)
+        move_fence(&self.guards[at], due_boot_ns);
     return lives;
 }

@@ -125,9 +125,11 @@ static struct child_end end_of(const siginfo_t *info)
     return (struct child_end){.status = -1, .signal = info->si_status, .core = info->si_code == CLD_DUMPED};
 }
 
-static void reaped(const siginfo_t *info)
+static void reaped(const siginfo_t *info, bool is_ours)
 {
     reaper.deaths++;
+    if (is_ours)
+        return;
     struct child *child = reaper_find(info->si_pid);
     if (!child) {
         reaper.orphans++;
@@ -155,10 +157,11 @@ void reaper_run(void)
     int count = 0;
     while (count < SLICE) {
         siginfo_t info = {0};
+        bool is_ours = false;
         deadline_hold(); /* once reaped, the number may be anybody's, and the thread must not know it any more */
         int result = sys.waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL);
         if (result == 0 && info.si_pid != 0)
-            deadline_unguard(info.si_pid);
+            is_ours = deadline_unguard(info.si_pid);
         deadline_release();
         if (result < 0) {
             if (errno == EINTR)
@@ -167,7 +170,7 @@ void reaper_run(void)
         }
         if (info.si_pid == 0)
             break; /* nobody is dead */
-        reaped(&info);
+        reaped(&info, is_ours);
         count++;
     }
     if (count == SLICE && reaper.loop)
@@ -202,6 +205,11 @@ unsigned long reaper_deaths(void)
     return reaper.deaths;
 }
 
+static bool is_stranger(pid_t pid)
+{
+    return !reaper_find(pid) && !deadline_is_ours(pid);
+}
+
 /* Complete and exact although the file's manual page warns of gaps: a child leaves the list when it is reaped, which nobody does
  * meanwhile, and a new one is put at its end. */
 int reaper_strangers(void)
@@ -218,7 +226,7 @@ int reaper_strangers(void)
             if (text[i] >= '0' && text[i] <= '9') {
                 pid = pid * 10 + (text[i] - '0');
             } else if (pid) {
-                strangers += !reaper_find(pid);
+                strangers += is_stranger(pid);
                 pid = 0;
             }
         }
@@ -226,7 +234,7 @@ int reaper_strangers(void)
     }
     if (size < 0)
         return -1;
-    return strangers + (pid && !reaper_find(pid));
+    return strangers + (pid && is_stranger(pid));
 }
 
 /* --- start and stop --- */

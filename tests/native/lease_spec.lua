@@ -112,19 +112,47 @@ describe("a lease", function()
   it("ends what runs under it in time though loop and Lua stand still", function() ends_in_time_though "loop" end)
   it("ends what runs under it in time though a call of C does not come back", function() ends_in_time_though "c" end)
 
-  it("ends what runs under it right after a freeze of all that was longer", function()
+  local function ends_in_time_stopped(whom)
     local supervisor, child, due = job(3, "turn")
     await("some counting", function() return count() > 5 end)
-    send("STOP", supervisor, child)
-    local frozen_at = count()
+    send("STOP", table.unpack(whom(supervisor, child)))
+    local stopped_at = count()
     assert.is_true(task.boot_ns() < due, "this machine was too busy for the test")
-    await("the end of the lease", function() return task.boot_ns() > due + S // 2 end)
-    assert.is_true(alive(child))
-    send("CONT", supervisor, child)
     await("the child's end", function() return not alive(child) end)
-    assert.is_true(count() - frozen_at < 15, ("counted from %d to %d"):format(frozen_at, count()))
+    local late = task.boot_ns() - due
+    assert.is_true(late >= 0 and late < 3 * S, ("%d ms late"):format(late // 1000000))
+    local counted = count() - stopped_at
+    send("CONT", supervisor)                                       -- it is told what it was too late for
     await("the job's last words", function() return supervise.tail "lease-job":find "left" end)
     assert.matches("left waits for the lease sql, 0 crashes\n", supervise.tail "lease-job")
+    return counted
+  end
+  it("ends what runs under it in time though its supervisor is stopped", function()
+    assert.is_true(ends_in_time_stopped(function(supervisor) return { supervisor } end) > 5)       -- which nothing had stopped
+  end)
+  it("ends what runs under it in time though all of it is stopped", function()
+    local counted = ends_in_time_stopped(function(supervisor, child) return { supervisor, child } end)
+    assert.is_true(counted <= 1, ("counted %d"):format(counted))   -- not once after
+  end)
+
+  it("leaves no process of its own behind", function()
+    local function children()
+      local opened <close> = assert(io.open(("/proc/self/task/%s/children"):format(io.open("/proc/self/stat"):read "n")))
+      return opened:read "a"
+    end
+    local before = children()
+    shell("lease-a", "exec sleep 600", { lease = "sql" })
+    hold("sql", 60)
+    assert.equal(before .. supervise.view "lease-a".pid .. " ", (children():match("^" .. before .. "%d+ ")))
+    assert.not_equal(before .. supervise.view "lease-a".pid .. " ", children())       -- and its keeper
+    for _ = 1, 3 do
+      hold("sql", 0)
+      await("its end", function() return state "lease-a" == "waiting" end)
+      hold("sql", 60)
+      assert.equal("up", state "lease-a")
+    end
+    hold("sql", 0)
+    await("nobody", function() return children() == before end)
   end)
 
   it("kills on command, at once and without a crash counted", function()

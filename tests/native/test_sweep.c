@@ -147,7 +147,7 @@ static pid_t watched_spawn(int (*child)(void *), void *stack, int flags, void *a
     return pid;
 }
 
-/* Processes below `pid`, zombies not counted. Allocates nothing. */
+/* Processes below `pid`; zombies are not counted, nor is who keeps the time of a lease. Allocates nothing. */
 static int count_below(pid_t pid)
 {
     char path[64], list[4096], state = 0;
@@ -167,7 +167,7 @@ static int count_below(pid_t pid)
         stat[size > 0 ? size : 0] = 0;
         const char *rest = strrchr(stat, ')');
         state = rest ? rest[2] : 'X';
-        count += state != 'Z' && state != 'X';
+        count += state != 'Z' && state != 'X' && !deadline_is_ours(pid);
         count += count_below(pid);
     }
     return count;

@@ -378,10 +378,11 @@ bool deadline_set(pid_t pid, int64_t due_boot_ns)
     }
     return false;
 }
-void deadline_unguard(pid_t pid)
+bool deadline_unguard(pid_t pid)
 {
     (void)pid;
     world.guarded--;
+    return false;
 }
 int64_t clock_boot_ns(void)
 {
