@@ -24,6 +24,15 @@ local function reaches(from, to)
   return from:run { "timeout", "1", "bash", "-c", ("exec 3<>/dev/tcp/%s/9"):format(to.address) } == 1
 end
 
+-- Holds a process at the door: killed, it executes nothing any more, but is not gone until this ends.
+local TRACER <const> = [[
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+SEIZE, TRACEEXIT = 0x4206, 0x40
+if libc.ptrace(SEIZE, int(sys.argv[1]), None, ctypes.c_void_p(TRACEEXIT)) != 0: sys.exit("ptrace: %d" % ctypes.get_errno())
+open(sys.argv[2], "w").close()
+signal.pause()]]
+
 describe("the harness", function()
   local yard, a, b
 
@@ -99,6 +108,40 @@ describe("the harness", function()
     local samples = watch.samples
     hosts.await("more samples", function() return watch.samples > samples + 3 end, 20)
     assert.is_true(watch:check())
+    a:signal_jvm("CONT", "thriftserver")                       -- and again when it goes on
+    hosts.await("another verdict", function() return watch.bad.thrift end, 20)
+    a:kill()
+    b:kill()
+  end)
+
+  it("takes an SQL server that was killed for none that runs, but misses it until it is gone", function()
+    local watch <close> = sampler.start(yard, {})
+    for _, host in ipairs { a, b } do
+      host:kill()
+      host:start({ "tini", "--", "sh", "-c", THRIFT .. " & exec " .. MASTER })
+    end
+    local home = watch:wait_jvm("thriftserver", 0, 20).host
+    hosts.await("both", function() return #watch:running "thriftserver" == 2 end, 20)
+    local pid, held = home:pids("thriftserver")[1], home.folder .. "/held"
+    os.remove(held)
+    local tracer <const> = task.start("tracer", hosts.run, { "python3", "-BISc", TRACER, tostring(pid), held },
+      { PYENV_ROOT = os.getenv "PYENV_ROOT" })
+    hosts.await("the tracer", function() return file.stat(held) end, 20)
+    watch:begin "traced"
+    hosts.await("a verdict", function() return watch.bad.thrift end, 20)       -- a traced one is alive
+    home:signal("KILL", { pid })
+    hosts.await("its end", function() return (hosts.is_killed(pid)) end, 20)
+    watch:begin "one of them killed"
+    local samples = watch.samples
+    hosts.await("more samples", function() return watch.samples > samples + 3 end, 20)
+    assert.is_true(watch:check())
+    assert.equal(2, #watch:running "thriftserver")
+    for each in pairs(hosts.processes()) do
+      local line = file.read("/proc/" .. each .. "/cmdline") or ""
+      if line:find("SEIZE, TRACEEXIT", 1, true) then hosts.sh("kill -KILL %d", each) end
+    end
+    hosts.await("it to be gone", function() return #watch:running "thriftserver" == 1 end, 20)
+    tracer:join()
     a:kill()
     b:kill()
   end)

@@ -77,6 +77,17 @@ function hosts.kind(pid)
   return "other"
 end
 
+--- Was the whole process killed (SIGKILL, by anybody), though it is not gone yet, and how many threads has it left? -> bool, integer
+--- The kernel sends it to all threads in one step, under the lock that /proc reads under (kernel/signal.c: complete_signal), interrupts
+--- those that are running, and lets none of them back into user space: none can block or catch it (signal(7)). What it leaves in ShdPnd,
+--- "pending signals for the process as whole" (Documentation/filesystems/proc.rst), stands there until the process is reaped. So from this
+--- sight on it executes none of its code: no answer, no write to a table. That it is still listed is the kernel's work on its memory.
+function hosts.is_killed(pid)
+  local text = file.read("/proc/" .. pid .. "/status") or ""
+  local pending = tonumber(text:match "ShdPnd:%s*(%x+)" or "0", 16)
+  return pending >> 8 & 1 == 1, tonumber(text:match "Threads:%s*(%d+)" or "0")
+end
+
 local count = 0
 
 --- Runs a program of the test's own to its end, and lets tasks go on meanwhile -> exit code, output (both streams)

@@ -1,6 +1,6 @@
 --- Looks at a cluster ten times a second, without asking it: at the kernel's list of processes (all hosts are in it), and at the page of
 --- every master. It keeps the times, and checks what must hold at every moment (check):
----   thrift      at most one SQL server that runs (one that is stopped by SIGSTOP serves nobody)                     I1
+---   thrift      at most one SQL server that runs (one that is stopped, or was killed, serves nobody: see is_serving)  I1
 ---   colocated   an SQL server only where a master is                                                               I2
 ---   leaders     at most one master that says ALIVE                                                                 I3
 ---   orphans     nobody outlives its PID 1                                                                          I4
@@ -98,10 +98,16 @@ function methods:look()
   local jvms = {}
   for pid, process in pairs(processes) do
     local key = pid .. "@" .. process.start
-    if process.state == "Z" then
+    local is_dead = process.state == "Z"
+    if is_dead and self.jvms[key] then                         -- its first thread has ended; have the others?
+      local killed, threads = hosts.is_killed(pid)
+      is_dead = killed or threads < 2
+    end
+    if is_dead then
       -- The dead of a host whose PID 1 was killed are reaped by the kernel, as fast as it frees their memory.
       local host = self.yard:host_of(pid, processes)
-      if host and not host.is_dying and persists(self, "zombie " .. key, now, GRACE) then
+      -- And a PID 1 that stands still reaps nobody.
+      if host and not host.is_dying and not host.is_frozen and persists(self, "zombie " .. key, now, GRACE) then
         violate(self, "zombies", now, ("%s (%d) on %s"):format(process.name, pid, host.name))
       end
     elseif process.name == "java" then
@@ -123,7 +129,7 @@ function methods:look()
           self:note("%s: %s starts (%d)", host.name, kind, pid)
           count_start(self, known, now)
         end
-        known.stopped = process.state == "T"
+        known.stopped, known.killed = process.state == "T", kind == "thriftserver" and hosts.is_killed(pid)
         jvms[key] = known
       end
     end
@@ -138,6 +144,11 @@ function methods:look()
   end
 end
 
+--- One that is stopped executes nothing, nor does one that was killed (hosts.is_killed says why). Whoever is neither does, as busy, idle
+--- or hung as it may be, and one look at two of them is enough. It is not gone, though: who asks for who runs gets it, a cluster is not
+--- whole with it, and it may not outlive its PID 1.
+local function is_serving(jvm) return not jvm.stopped and not jvm.killed end
+
 function methods:judge(now)
   local serving, with_master = {}, {}
   for _, jvm in pairs(self.jvms) do
@@ -145,7 +156,7 @@ function methods:judge(now)
   end
   for _, jvm in pairs(self.jvms) do
     if jvm.kind == "thriftserver" then
-      if not jvm.stopped then serving[#serving + 1] = jvm.host.name end
+      if is_serving(jvm) then serving[#serving + 1] = jvm.host.name end
       if not with_master[jvm.host] and persists(self, "alone " .. jvm.host.name, now, COLOCATED) then
         violate(self, "colocated", now, jvm.host.name .. " has an SQL server and no master")
       end

@@ -68,15 +68,13 @@ return {
   },
   {
     number = "5", name = "the leader's node stands still for longer than its session", colocated = true, leads = 40, sql = "moves",
-    allowed = { leaders = 0.5, thrift = 0.5 },
     fault = function(_, s) s.leader:freeze() end,
-    during = function(it, s)
+    during = function(_, s)
+      -- Its PID 1 stands still like the rest; the kernel has kept the deadlines (fence.h).
+      for _, kind in ipairs { "master", "thriftserver" } do
+        assert.same({}, s.leader:pids(kind), "a " .. kind .. " that stands still outlives its lease")
+      end
       s.leader:thaw()
-      local thawed = task.now()
-      hosts.await("the end of what it ran", function()
-        return not pid_of(it, "thriftserver", s.leader)
-      end, 30, 0.002)
-      s.told = ("what it had run was gone %.2f s after it went on"):format(task.now() - thawed)
     end,
   },
   {
