@@ -1,5 +1,5 @@
 --- Watches from outside whether SQL is answered (sql_watch.py), and asks single questions.
----   local watch <close> = sql.watch({ node ... }, "select 1"); watch:wait(since) -> when, rows, address
+---   local watch <close> = sql.watch({ node ... }, "select 1"); watch:hurry(); watch:wait(since) -> when, rows, address
 local hosts = require "cluster.hosts"
 local supervise = require "appliance.core.supervise"
 local task = require "appliance.task"
@@ -34,6 +34,12 @@ function sql.watch(nodes, statement, port)
     end
   end)
   return self
+end
+
+--- Asks now, wherever it is not asking.
+function methods.hurry()
+  local pid = supervise.view("sql-watch").pid
+  if (pid or 0) > 0 then hosts.sh("kill -USR1 %d", pid) end
 end
 
 --- Waits for an answer to a session that was opened after a time -> when it came, its rows, by which address

@@ -1,6 +1,8 @@
 """Is SQL answered? sql_watch.py STATEMENT HOST:PORT... asks each address again and again, each time by a new session as a client that
-reconnects does, and prints a line for every attempt: ADDRESS BEGAN ENDED ok ROWS, or ... no REASON; times are those of CLOCK_MONOTONIC."""
+reconnects does, and prints a line for every attempt: ADDRESS BEGAN ENDED ok ROWS, or ... no REASON; times are those of CLOCK_MONOTONIC.
+SIGUSR1 ends the pause between two answers: who measures from a moment on must not measure that pause."""
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,7 +23,7 @@ def ask(host, port, statement):
         session.close()
 
 
-def watch(address, statement):
+def watch(address, statement, wake):
     host, port = address.rsplit(":", 1)
     while True:
         began = time.monotonic()
@@ -31,10 +33,13 @@ def watch(address, statement):
             said, rest = "no " + " ".join(str(reason).split()), HURRY
         with tell:
             print(f"{address} {began:.3f} {time.monotonic():.3f} {said}", flush=True)
-        time.sleep(rest)
+        wake.wait(rest)
+        wake.clear()
 
 
-threads = [threading.Thread(target=watch, args=(address, sys.argv[1]), daemon=True) for address in sys.argv[2:]]
-for thread in threads:
-    thread.start()
-threads[0].join()
+wakes = {address: threading.Event() for address in sys.argv[2:]}
+signal.signal(signal.SIGUSR1, lambda *_: [wake.set() for wake in wakes.values()])
+for address, wake in wakes.items():
+    threading.Thread(target=watch, args=(address, sys.argv[1], wake), daemon=True).start()
+while True:
+    signal.pause()
