@@ -19,9 +19,9 @@ class Page(http.server.BaseHTTPRequestHandler):
     def log_message(self, *words): pass
 http.server.ThreadingHTTPServer(("", 8080), Page).serve_forever()]]
 
-local function reaches(from, to)
+local function reaches(from, to, seconds)
   -- Nobody listens there: refused means that it was reached.
-  return from:run { "timeout", "1", "bash", "-c", ("exec 3<>/dev/tcp/%s/9"):format(to.address) } == 1
+  return from:run { "timeout", tostring(seconds or 1), "bash", "-c", ("exec 3<>/dev/tcp/%s/9"):format(to.address) } == 1
 end
 
 -- Holds a process at the door: killed, it executes nothing any more, but is not gone until this ends.
@@ -68,6 +68,19 @@ describe("the harness", function()
     assert.is_false(reaches(b, a))
     a:heal()
     assert.is_true(reaches(b, a))
+  end)
+
+  it("delays what goes between two hosts, in both directions", function()
+    local function takes(from, to)
+      local began = task.now()
+      assert.is_true(reaches(from, to, 20))
+      return task.now() - began
+    end
+    a:delay(b, 1)
+    assert.is_true(takes(a, b) >= 2)                           -- there and back
+    assert.is_true(takes(b, a) >= 2)
+    a:heal()
+    assert.is_true(takes(b, a) < 2)
   end)
 
   it("freezes all of a host and thaws it", function()

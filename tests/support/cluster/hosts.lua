@@ -316,6 +316,27 @@ function host:lose(other, share)
   filter(self, "-I OUTPUT -d %s -m statistic --mode random --probability %g -j DROP", other.address, share)
 end
 
+local DELAYER <const> = "tests/support/cluster/delay.py"
+
+--- What goes to that host and what comes from it arrives so much later (the same for all others of one host). Not by netem, which many
+--- kernels lack.
+function host:delay(other, seconds)
+  if not self.delayer then
+    self.delayer = "delay-" .. self.name
+    assert(supervise.declare { name = self.delayer, command = { "ip", "netns", "exec", self.name, "python3", "-BIS", DELAYER,
+      tostring(seconds) }, env = { PATH = os.getenv "PATH", PYENV_ROOT = os.getenv "PYENV_ROOT" }, restart = "never",
+      ready = { kind = "line", has = "ready" }, log = { console = false } })
+    assert(supervise.want(self.delayer, true))
+    hosts.await("who delays packets", function()
+      local state = supervise.view(self.delayer).state
+      if state == "failed" or state == "backoff" then error(supervise.tail(self.delayer), 0) end
+      return state == "up"
+    end, 20)
+  end
+  filter(self, "-I INPUT -s %s -j NFQUEUE --queue-num 0 --queue-bypass", other.address)
+  filter(self, "-I OUTPUT -d %s -j NFQUEUE --queue-num 0 --queue-bypass", other.address)
+end
+
 --- From and to everybody but the test.
 function host:isolate()
   for _, other in ipairs(self.yard.hosts) do
@@ -325,6 +346,12 @@ end
 
 function host:heal()
   filter(self, "-F")
+  if not self.delayer then return end
+  local name = self.delayer
+  self.delayer = nil
+  supervise.want(name, false)
+  hosts.await("the end of who delays packets", function() return (supervise.view(name).pid or 0) == 0 end, 20)
+  supervise.remove(name)
 end
 
 --- Every name but its own stops being known here.
