@@ -192,7 +192,7 @@ describe("a node whose ZOOKEEPER_AUTH is not that of the others", function()
         return path
       end
     end
-    self = self or { said = {} }
+    self = self or { said = {}, joins = 0 }
     self.me, self.dir, self.session, self.connected = "a", "/root/spark/1", self.session or { timeout = 4 }, true
     self.node, self.limit = { name = "a", roles = {} }, { retry = 0.3 }
     self.path = require "appliance.cluster.tree".paths("/root", "a", "/root/spark/1")

@@ -69,7 +69,7 @@ function agent.new(options)
     peers = {}, latches = {}, latch_stat = {},
     active = nil,                                 -- { version, number of it } as ROOT/version has it
     sessions_told = 0, master = nil, dead = {},   -- the running master; sessions of those that ended
-    failures = {}, holding = nil, tasks = {}, last_task = 0, began = world.task.now(),
+    joins = 0, failures = {}, holding = nil, tasks = {}, last_task = 0, began = world.task.now(),
   }, agent)
   self.beat_now, self.done = self.task.queue(1), self.task.queue()
   return self

@@ -69,7 +69,7 @@ end
 local function joined(self, session, number)
   if self.session ~= session then return end
   session.said, session.number, session.other = nil, number, nil
-  session.joined, session.recorded = true, not self.node.roles.master
+  session.joined, session.recorded, self.joins = true, not self.node.roles.master, self.joins + 1
   self:say("name", nil)
   self:say("auth", nil)
   self:say("wiped", nil)

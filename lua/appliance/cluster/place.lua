@@ -142,9 +142,25 @@ local function refresh(self)
   end
 end
 
+--- A node that was away (its session ended, or somebody wiped ZooKeeper, and it has joined again) may find its worker's record removed
+--- with those of the dead: a new leader will never call that worker, and Spark's worker asks nobody but the master it knew last. The
+--- executors of a lost node were given up by then; after a wipe no master knows the applications either. So little is lost by a restart:
+--- so long a leader must not have known it, and for so long after a return that is looked at.
+local AWAY_PATIENCE <const>, AWAY_FOR <const> = 8, 300
+
+local function look_for_returns(self, view)
+  local joins = view.joins or 0
+  if joins > 1 and joins ~= self.joins then
+    self.returned = task.now()
+    if self.minded then self.minded:put(true) end
+  end
+  self.joins = joins
+end
+
 --- The agent has another picture.
 local function seen(self, view)
   self.view = view
+  look_for_returns(self, view)
   local sentence
   self.told_leader, sentence = picture.news(self.told_leader, view)
   if sentence then log.info(sentence) end
@@ -222,32 +238,13 @@ local function pages_of(self)
   return masters[1] and require("appliance.settings.types").hosts(table.concat(masters, ","), { port = self.env.MASTER_PORT }) or {}
 end
 
---- A node that was away (its session ended, and it has another) may find its worker's record removed with those of the dead: a new leader
---- will never call that worker, and Spark's worker asks nobody but the master it knew last. Its executors were given up by then, so there
---- is nothing to lose by a restart: so long a leader must not have known it, and for so long after a return that is looked at.
-local AWAY_PATIENCE <const>, AWAY_FOR <const> = 8, 300
-
-local function follow_returns(self, inbox)
-  local last
-  for state in self.client:changes() do
-    if state.state == "connected" and state.id ~= last then
-      if last then
-        self.returned = task.now()
-        inbox:put(true)
-      end
-      last = state.id
-    end
-  end
-end
-
 --- A worker that no leader knows is of no use to anybody: cluster/minder.lua.
 local function mind_worker(self, identity)
   local env, minder = self.env, require "appliance.cluster.minder"
   if not minder.is_wanted(env) then return end
-  local inbox = task.queue()
-  spawn(self, "returns", follow_returns, self, inbox)
+  self.minded = task.queue()
   spawn(self, "worker's registration", minder.run, {
-    env = env, probe = identity.probe, masters = function() return pages_of(self) end, inbox = inbox,
+    env = env, probe = identity.probe, masters = function() return pages_of(self) end, inbox = self.minded,
     patience = function()
       local is_back = self.returned and task.now() - self.returned < AWAY_FOR
       return is_back and math.min(AWAY_PATIENCE, env.WORKER_LOST_AFTER) or env.WORKER_LOST_AFTER
