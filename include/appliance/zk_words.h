@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* ZooKeeper's own error numbers (zookeeper.h), as far as somebody here branches on them. zk.c checks that they are the same. */
+/* ZooKeeper's own error numbers (zookeeper.h), as far as somebody here branches on them. zk_send.c checks that they are the same. */
 enum zk_code {
     ZK_OK = 0,
     ZK_RUNTIME = -2,

@@ -1,4 +1,4 @@
-/* zk_inner.h - between the library (zk.c), what its threads say (zk_inbox.c), and the client (zk_client.c, zk_request.c, zk_watch.c).
+/* zk_inner.h - between the library (zk.c, zk_send.c), what its threads say (zk_inbox.c), and the client (zk_client.c, zk_request.c, zk_watch.c).
  * The library gets no pointer of ours but numbers: the upper half is the handle's, the lower half the request's or the watch's. So what it
  * says too late, of something that is gone, is found to be of nobody. The one exception is a multi, whose results it writes by itself. */
 #ifndef APPLIANCE_ZK_INNER_H
@@ -37,7 +37,7 @@ void zk_inbox_shut(void);                                                    /* 
 /* zk_client.c: takes each message. May keep the message itself, and returns true then. */
 bool zk_deliver(struct zk_message *);
 
-/* --- zk.c: one handle of the library --- */
+/* --- zk.c, zk_send.c: one handle of the library --- */
 struct zk_handle;
 struct zk_multi; /* its results: heap memory of the handle until the library has told them */
 
