@@ -57,9 +57,4 @@ function address.split(server)
   return host, math.tointeger(tonumber(port))
 end
 
---- Is it an address rather than a name, so that no name server is needed?
-function address.is_numeric(host)
-  return host:find "^%d+%.%d+%.%d+%.%d+$" ~= nil or host:find(":", 1, true) ~= nil
-end
-
 return address

@@ -28,7 +28,7 @@ end
 
 local function has_names(servers)
   for _, server in ipairs(servers) do
-    if not address.is_numeric((address.split(server))) then return true end
+    if not types.is_numeric((address.split(server))) then return true end
   end
   return false
 end

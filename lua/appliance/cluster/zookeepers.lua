@@ -6,6 +6,7 @@
 local address = require "appliance.cluster.address"
 local facts = require "appliance.facts"
 local failure = require "appliance.failure"
+local types = require "appliance.settings.types"
 
 local zookeepers = {}
 
@@ -14,7 +15,7 @@ local STACK_EVERY <const> = 60                                 -- seconds betwee
 
 --- One host by name may be the older appliance's load balancer, behind which Exhibitor tells the servers.
 local function may_be_exhibitor(servers)
-  return #servers == 1 and not address.is_numeric((address.split(servers[1])))
+  return #servers == 1 and not types.is_numeric((address.split(servers[1])))
 end
 
 --- Pure: how the servers are learned -> { chroot =, one of
@@ -44,7 +45,6 @@ end
 
 local function asker(way, env)
   if way.stack then
-    local types = require "appliance.settings.types"
     return function()
       local addresses, err = require("appliance.cluster.stacks").addresses(way.stack)
       if not addresses then

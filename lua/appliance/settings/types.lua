@@ -113,6 +113,11 @@ function types.path(text, def)
   return text
 end
 
+--- Is it an address rather than a name, so that no name server is needed? host: without brackets.
+function types.is_numeric(host)
+  return host:find "^%d+%.%d+%.%d+%.%d+$" ~= nil or host:find(":", 1, true) ~= nil
+end
+
 --- A host name or an address, without port. IPv6 may stand in brackets, which the value has not.
 function types.address(text, def)
   local inner = text:match "^%[([%x:%.%%%w]+)%]$" or text
@@ -214,7 +219,7 @@ end
 
 --- The names, for those who check a definition: whatever is not a helper above.
 function types.known(name)
-  return type(name) == "string" and not name:find "_text$" and name ~= "known" and types[name] ~= nil
+  return type(name) == "string" and not name:find "_text$" and not name:find "^is_" and name ~= "known" and types[name] ~= nil
 end
 
 return types

@@ -2,10 +2,9 @@
 local list = {}
 
 local task = require "appliance.task"
+local types = require "appliance.settings.types"
 
 local AGAIN = 10                                             -- seconds between two look-ups while there is no connection
-
-local function is_address(host) return host:find "^%d+%.%d+%.%d+%.%d+$" or host:find ":" end
 
 --- "a:2181,b,[::1]:2181/chroot" -> { hosts = { { host =, port = } ... }, chroot = "/chroot" or "", has_names =, text = "..." (unless there
 --- are names) } | nil, half a sentence. No hosts at all is fine: they come later.
@@ -22,7 +21,7 @@ function list.parse(text)
     if not host or not host:find "^[%w%.:_%%-]+$" or not port or port < 1 or port > 65535 then
       return nil, ("%s is not host:port"):format(entry)
     end
-    if not is_address(host) then parsed.has_names = true end
+    if not types.is_numeric(host) then parsed.has_names = true end
     parsed.hosts[#parsed.hosts + 1] = { host = host, port = port }
   end
   if not parsed.has_names then parsed.text = list.text(parsed.hosts) end
@@ -40,7 +39,7 @@ local function look_up(hosts, resolve)
   local found, seen, fault = {}, {}, nil
   for _, entry in ipairs(hosts) do
     local addresses, err = { entry.host }, nil
-    if not is_address(entry.host) then addresses, err = resolve(entry.host) end
+    if not types.is_numeric(entry.host) then addresses, err = resolve(entry.host) end
     fault = fault or err
     for _, address in ipairs(addresses or {}) do
       local key = address .. " " .. entry.port
