@@ -6,9 +6,7 @@
 static void test_bytes_go_both_ways(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     struct pair p = connected(&s);
     talk(p);
     talk(p);
@@ -22,9 +20,7 @@ static void test_bytes_go_both_ways(void **state)
 static void test_the_end_is_passed_on_each_direction_by_itself(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     for (int from_client = 0; from_client < 2; from_client++) {
         struct pair p = connected(&s);
         int first = from_client ? p.client : p.target, second = from_client ? p.target : p.client;
@@ -47,9 +43,7 @@ static void test_the_end_is_passed_on_each_direction_by_itself(void **state)
 static void test_a_reset_is_passed_on_behind_what_came_before(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     for (int from_client = 0; from_client < 2; from_client++) {
         struct pair p = connected(&s);
         int first = from_client ? p.client : p.target, second = from_client ? p.target : p.client;
@@ -67,9 +61,7 @@ static void test_a_reset_is_passed_on_behind_what_came_before(void **state)
 static void test_who_closes_with_bytes_unread_resets(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     struct pair p = connected(&s);
     say(p.client, "never read");
     settle();
@@ -375,10 +367,8 @@ static void test_a_wrong_address_changes_nothing(void **state)
     (void)state;
     static const char *const wrong[] = {"10.0.0.1", "host:80", "10.0.0.1:0", "10.0.0.1:65536", "::1:80",
                                         "[::1]80",  ":80",     "",           "[]:1",           "1.2.3.4:8x"};
-    struct server s = server_new();
     struct err err;
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const char *addresses[] = {s.address, wrong[i]};
         assert_false(relay_target(relay, addresses, 2, &err));

@@ -76,9 +76,7 @@ static void all_arrives(struct stream *streams, int count)
 static void test_big_transfers_in_both_directions_at_once(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     struct pair p = connected(&s);
     struct stream streams[] = {{.from = p.client, .to = p.target, .length = 32 * MIB + 1},
                                {.from = p.target, .to = p.client, .length = 24 * MIB + 7}};
@@ -91,9 +89,7 @@ static void test_big_transfers_in_both_directions_at_once(void **state)
 static void test_without_pipes_bytes_are_copied(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     fault_set(FAULT_PIPE2, 1, 0, EMFILE);
     struct pair p = connected(&s);
     struct stream stream = {.from = p.client, .to = p.target, .length = 8 * MIB};
@@ -106,9 +102,7 @@ static void test_without_pipes_bytes_are_copied(void **state)
 static void test_small_pieces_keep_their_order_among_big_ones(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     struct pair p = connected(&s);
     struct stream stream = {.from = p.client, .to = p.target, .length = 12 * MIB};
     for (size_t piece = 1; stream.sent < stream.length; piece = piece * 7 % 300007) {
@@ -143,11 +137,9 @@ static void test_a_slow_reader_slows_its_sender_and_costs_no_memory(void **state
 {
     (void)state;
     enum { MANY = 100 };
-    struct server s = server_new();
     struct pair pairs[MANY];
     static struct stream streams[MANY];
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     for (int i = 0; i < MANY; i++) {
         pairs[i] = connected(&s);
         small_buffers(pairs[i].client);
@@ -179,9 +171,7 @@ static void test_a_slow_reader_slows_its_sender_and_costs_no_memory(void **state
 static void test_a_reset_gets_past_a_slow_reader(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     struct pair p = connected(&s);
     struct stream stream = {.from = p.client, .to = p.target, .length = 256 * (size_t)MIB};
     TURN_UNTIL(loop, nothing_moves(&stream));
@@ -202,9 +192,7 @@ static void test_a_thousand_connections(void **state)
     if (files.rlim_cur < 4 * MANY + 300)
         skip();
     static struct pair pairs[MANY];
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     for (int i = 0; i < MANY; i++)
         pairs[i].client = client_new();
     for (int i = 0; i < MANY; i++)
@@ -240,10 +228,8 @@ static void test_more_than_the_ceiling_are_reset_and_told_once(void **state)
     enum { MOST = 10, MORE = 15 };
     struct pair pairs[MOST];
     int more[MORE];
-    struct server s = server_new();
     spec.most = MOST;
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     for (int i = 0; i < MOST; i++)
         pairs[i] = connected(&s);
     for (int i = 0; i < MORE; i++)
@@ -266,9 +252,7 @@ static void test_more_than_the_ceiling_are_reset_and_told_once(void **state)
 static void test_without_descriptors_clients_wait_and_nobody_spins(void **state)
 {
     (void)state;
-    struct server s = server_new();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     fault_set(FAULT_ACCEPT4, 1, 3, EMFILE);
     int64_t begun = clock_ns();
     struct pair p = connected(&s);
@@ -395,10 +379,8 @@ static void test_a_target_moves_under_traffic(void **state)
 static void test_no_child_inherits_a_descriptor(void **state)
 {
     (void)state;
-    struct server s = server_new();
     int before = inheritable();
-    open_relay();
-    lead_to(&s, NULL);
+    struct server s = open_to_server();
     struct pair p = connected(&s);
     struct stream stream = {.from = p.client, .to = p.target, .length = 4 * MIB};
     stream_send(&stream, SIZE_MAX); /* so that pipes are there, too */

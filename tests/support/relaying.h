@@ -132,6 +132,15 @@ static inline void lead_to(const struct server *first, const struct server *seco
         fail_msg("%s", err.text);
 }
 
+/* The usual beginning: a relay, and a server that it leads to. */
+static inline struct server open_to_server(void)
+{
+    struct server s = server_new();
+    open_relay();
+    lead_to(&s, NULL);
+    return s;
+}
+
 static inline bool taken(const struct server *s, int *fd)
 {
     *fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
