@@ -76,7 +76,7 @@ struct zk_stat {
     int32_t version, cversion, children, length;
 };
 
-enum zk_verb { ZK_GET, ZK_EXISTS, ZK_CHILDREN, ZK_SET, ZK_CREATE, ZK_DELETE, ZK_SYNC, ZK_CHECK /* in a multi only */, ZK_MULTI };
+enum zk_verb { ZK_GET, ZK_EXISTS, ZK_CHILDREN, ZK_SET, ZK_CREATE, ZK_DELETE, ZK_SYNC, ZK_RIGHTS, ZK_CHECK /* in a multi only */, ZK_MULTI };
 const char *zk_verb_name(enum zk_verb);
 
 /* Modes of a create, or-ed. */
@@ -111,8 +111,9 @@ struct zk_request { /* zeroed = stopped; the caller's memory, as is all that `wh
     int64_t sent_ns; /* clock_boot_ns, taken just before it was handed over for sending; 0: never was */
     struct zk_stat stat;
     bool has_stat;
-    struct bytes text; /* of ZK_GET: the data; of ZK_CREATE: the path; of ZK_CHILDREN: names, each with a zero behind it */
-    int count;         /* of ZK_CHILDREN: names; of ZK_MULTI: outcomes */
+    struct bytes text; /* of ZK_GET: the data; of ZK_CREATE: the path; of ZK_CHILDREN: names, of ZK_RIGHTS: "world:anyone:cdrwa",
+                         each with a zero behind it */
+    int count;         /* of ZK_CHILDREN and ZK_RIGHTS: names; of ZK_MULTI: outcomes */
     const struct zk_outcome *outcomes;
     /* the rest is its own */
     struct zk_client *client;

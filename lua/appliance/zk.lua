@@ -126,6 +126,9 @@ function client:exists(path) return self.native:call("exists", at(self, path)) e
 --- What this server serves from now on is as new as what its leader had: before a read that must see what others wrote. -> true
 function client:sync(path) return self.native:call("sync", at(self, path)) end
 
+--- Who may do what there: a list of texts as zkCli's setAcl takes them, "world:anyone:cdrwa", and the stat. Only who may read it is told.
+function client:rights(path) return self.native:call("rights", at(self, path)) end
+
 --- -> names, sorted, and the stat of the parent
 function client:children(path)
   local names, stat = self.native:call("children", at(self, path))
@@ -156,12 +159,13 @@ function client:create(path, data, options)
   return without(self, made), err
 end
 
---- Makes it and all above it, as persistent nodes -> true.
-function client:ensure(path)
+--- Makes it and all above it, as persistent nodes -> true. Options: open = "/above": that part of it, with all above, is made open to all.
+function client:ensure(path, options)
+  local open = options and options.open and at(self, options.open) or ""
   local function make(whole)
     if whole == "" then return true end
     for attempt = 1, 4 do
-      local made, err = self.native:call("create", whole, "")
+      local made, err = self.native:call("create", whole, "", nil, #whole <= #open and MODES.open or 0)
       if made or err.code == "NODEEXISTS" then return true end
       if err.code == "NONODE" then
         local ok, fault = make(whole:match "^(.*)/[^/]*$")

@@ -13,7 +13,7 @@ struct zk_answer {
 
 const char *zk_verb_name(enum zk_verb verb)
 {
-    static const char *const names[] = {"get", "exists", "children", "set", "create", "delete", "sync", "check", "multi"};
+    static const char *const names[] = {"get", "exists", "children", "set", "create", "delete", "sync", "rights", "check", "multi"};
     return names[verb];
 }
 

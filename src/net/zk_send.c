@@ -100,6 +100,38 @@ static void said_strings(int code, const struct String_vector *strings, const st
     zk_inbox_put(m);
 }
 
+/* Who may do what, as zkCli's setAcl takes it: "world:anyone:cdrwa". */
+static int rights_text(const struct ACL *acl, char *out, size_t size)
+{
+    static const struct {
+        int bit;
+        char letter;
+    } rights[] = {{4, 'c'}, {8, 'd'}, {1, 'r'}, {2, 'w'}, {16, 'a'}}; /* ZOO_PERM_*, which are no constants to C */
+    char letters[8] = "";
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof rights / sizeof *rights; i++)
+        if (acl->perms & rights[i].bit)
+            letters[count++] = rights[i].letter;
+    return snprintf(out, size, "%s:%s:%s", acl->id.scheme, acl->id.id, letters);
+}
+
+static void said_rights(int code, struct ACL_vector *acl, struct Stat *stat, const void *data)
+{
+    size_t size = 0;
+    int count = code == 0 && acl ? acl->count : 0;
+    for (int i = 0; i < count; i++)
+        size += (size_t)rights_text(&acl->data[i], NULL, 0) + 1;
+    struct zk_message *m = answer_new(data, code, size);
+    size_t at = 0;
+    if (m->length > 0) {
+        m->count = count;
+        for (int i = 0; i < count; i++)
+            at += (size_t)rights_text(&acl->data[i], m->data + at, size + 1 - at) + 1;
+    }
+    put_stat(m, stat);
+    zk_inbox_put(m);
+}
+
 static void said_multi(int code, const void *data)
 {
     const struct zk_multi *multi = data;
@@ -223,6 +255,7 @@ static int hand_over(struct zk_handle *h, const struct zk_request *r, uint64_t p
     case ZK_GET: return zoo_awget(zh, what->path, watcher, point, said_data, id);
     case ZK_EXISTS: return zoo_awexists(zh, what->path, watcher, point, said_stat, id);
     case ZK_CHILDREN: return zoo_awget_children2(zh, what->path, watcher, point, said_strings, id);
+    case ZK_RIGHTS: return zoo_aget_acl(zh, what->path, said_rights, id);
     case ZK_SET: return zoo_aset(zh, what->path, what->data.data, (int)what->data.length, what->version, said_stat, id);
     case ZK_CREATE:
         return zoo_acreate(zh, what->path, what->data.data, (int)what->data.length, acl_of(h, what->mode), mode_of(what->mode), said_string,

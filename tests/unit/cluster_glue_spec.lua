@@ -184,6 +184,8 @@ end)
 describe("a node whose ZOOKEEPER_AUTH is not that of the others", function()
   local member = require "appliance.cluster.member"
 
+  local OPEN <const>, CLOSED <const> = { "world:anyone:cdrwa" }, { "digest:spark:hash=:cdrwa" }
+
   --- Steps of a node whose ZooKeeper answers NOAUTH to `refuse` -> what it says
   local function step(refuse, self)
     local function answer(name)
@@ -192,24 +194,51 @@ describe("a node whose ZOOKEEPER_AUTH is not that of the others", function()
         return path
       end
     end
-    self = self or { said = {}, joins = 0 }
-    self.me, self.dir, self.session, self.connected = "a", "/root/spark/1", self.session or { timeout = 4 }, true
-    self.node, self.limit = { name = "a", roles = {} }, { retry = 0.3 }
-    self.path = require "appliance.cluster.tree".paths("/root", "a", "/root/spark/1")
-    self.zk = { ensure = answer "ensure", create = answer "create" }
+    self = self or { said = {} }
+    self.joins = self.joins or 0
+    self.me, self.dir, self.session, self.connected = "a", "/above/root/spark/1", self.session or { timeout = 4 }, true
+    self.node, self.limit, self.done = { name = "a", roles = {} }, { retry = 0.3, refused = 5 }, {}
+    self.path = require "appliance.cluster.tree".paths("/above/root", "a", "/above/root/spark/1")
+    local refused = answer "rights"
+    self.zk = { ensure = answer "ensure", create = answer "create", exists = function() return self.missing ~= true and {} end,
+      rights = function(...)
+        local ok, err = refused(...)
+        return ok and (self.rights or self.auth and CLOSED or OPEN), err
+      end }
     self.beat_now, self.changed = { put = function() end }, function() end
     function self.say(_, key, sentence, ...) self.said[key] = sentence and sentence:format(...) end
-    member.step(self)
-    return self.said.auth, self
+    local again = member.step(self)
+    return self.said.auth, self, again
   end
 
   it("says so, wherever it is refused, and takes it back when it is let in", function()
-    for _, at in ipairs { "ensure", "create", "/root/nodes/a", "/root/beats/a" } do
-      local said, self = step(at)
-      assert.matches("node a: ZooKeeper lets it take no part in /root (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH", said, 1, true)
+    for _, at in ipairs { "ensure", "create", "rights", "/above/root/nodes/a", "/above/root/beats/a" } do
+      local said, self = step(at, { said = {}, auth = true })
+      assert.matches("node a: ZooKeeper lets it take no part in /above/root (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH has to be",
+        said, 1, true)
+      assert.is_nil(self.session.joined)
       assert.is_nil((step(nil, self)))
       assert.is_true(self.session.joined)
     end
+    assert.matches("so it starts no daemon: ZOOKEEPER_AUTH is missing here, and has to be that of", (step "rights"), 1, true)
+  end)
+
+  it("joins no cluster that was made without one, whose nodes could not read what it writes", function()
+    local said, self, again = step(nil, { said = {}, auth = true, rights = OPEN })
+    assert.matches("node a: the cluster in /above/root was made without ZOOKEEPER_AUTH, and this node has one", said, 1, true)
+    assert.matches("it starts no daemon: leave ZOOKEEPER_AUTH out here, or stop all nodes and give them both it and another CLUSTER_NAME",
+      said, 1, true)
+    assert.equal(5, again)
+    assert.is_nil(self.session.joined)
+    self.rights = { "world:anyone:r", CLOSED[1] }              -- somebody lets others read, no more
+    assert.is_nil((step(nil, self)))
+    assert.is_true(self.session.joined)
+  end)
+
+  it("is told that another CLUSTER_NAME is no help where all of it is closed", function()
+    local said = step("ensure", { said = {}, missing = true })
+    assert.matches("node a: ZooKeeper lets it make nothing in /above (NOAUTH), so it starts no daemon: others have closed", said, 1, true)
+    assert.matches("give it the same, or a part of its own, as ZOOKEEPER=host:2181/other", said, 1, true)
   end)
 end)
 

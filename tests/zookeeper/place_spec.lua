@@ -106,6 +106,38 @@ describe("a node's place in its cluster", function()
     assert.not_matches("broke", second.text)
   end)
 
+  it("says that it has a ZOOKEEPER_AUTH where the others have none, or none where they have one, and starts nothing", function()
+    for name, auth in pairs { ["place-open"] = { false, "spark:one", "was made without ZOOKEEPER_AUTH, and this node has one" },
+                              ["place-closed"] = { "spark:one", false, "ZOOKEEPER_AUTH is missing here, and has to be that of the" } } do
+      local first <close> = start { CLUSTER_NAME = name, ZOOKEEPER_AUTH = auth[1] or nil }
+      first:wait_log "appliance | master: started"
+      local second <close> = start({ CLUSTER_NAME = name, ZOOKEEPER_AUTH = auth[2] or nil, NODE_NAME = "two", CLUSTER_SIZE = "3",
+        CLUSTER_WAIT = "1s" }, { second = true })
+      second:wait_log(auth[3])
+      second:wait_log "master: waits for the lease node"
+      local code, text = second:command "healthcheck"
+      assert.equal(1, code)
+      assert.matches(auth[3], text)
+      spark_node.await("what the worker waits for", function()
+        return select(2, second:command "healthcheck"):find("worker waits: ZOOKEEPER_AUTH keeps this node out of the cluster", 1, true)
+      end)
+      assert.matches(auth[3], (select(2, second:command "status")))
+      assert.not_matches("master: started", second.text)
+      assert.not_matches("CLUSTER_SIZE", second.text)
+      assert.not_matches("broke", second.text)
+      assert.equal(1, select(2, second.text:gsub("starts no daemon", "")))
+      assert.same({ "one" }, cluster(first).nodes and { cluster(first).nodes[1].name })
+    end
+  end)
+
+  it("leaves the place above open to other clusters, each with a ZOOKEEPER_AUTH of its own", function()
+    local first <close> = start({ CLUSTER_NAME = "place-one", ZOOKEEPER_AUTH = "spark:one", ZOOKEEPER = ensemble.addresses .. "/shared" })
+    first:wait_log "appliance | master: started"
+    local second <close> = start({ CLUSTER_NAME = "place-two", ZOOKEEPER_AUTH = "spark:two", NODE_NAME = "two",
+      ZOOKEEPER = ensemble.addresses .. "/shared" }, { second = true })
+    second:wait_log "appliance | master: started"
+  end)
+
   it("waits for a ZooKeeper that comes later, and says so", function()
     ensemble[1]:stop()
     local node <close> = start()

@@ -40,6 +40,14 @@ describe("a client of ZooKeeper", function()
       assert.equal("NOAUTH", err.code)
       assert.is_true(other:ensure "/own")                    -- it is there; that it is not ours does not matter
     end
+    assert.matches("^digest:spark:.+:cdrwa$", (ours:rights "/own")[1])
+    assert.same({ "world:anyone:cdrwa" }, (anybody:rights "/open"))
+    assert.equal("NOAUTH", select(2, anybody:rights "/own").code)
+    assert.equal("NONODE", select(2, ours:rights "/nowhere").code)
+    assert.equal(1, select(2, ours:rights "/own").version)
+    assert.is_true(ours:ensure("/shared/one/deep", { open = "/shared/one" }))
+    assert.same({ "world:anyone:cdrwa" }, (anybody:rights "/shared/one"))
+    assert.equal("NOAUTH", select(2, anybody:rights "/shared/one/deep").code)
     local _, err = theirs:multi { { "check", "/open", -1 }, { "set", "/own", "z" } }
     assert.same({ "NOAUTH", 2 }, { err.code, err.index })
   end)

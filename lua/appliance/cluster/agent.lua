@@ -39,6 +39,7 @@ agent.__index = agent
 agent.LIMITS = {
   kill = 0.5,          -- from a deadline until nothing of the service is left
   retry = 0.3,         -- until a failed step is taken again
+  refused = 5,         -- until one is that somebody else's ZOOKEEPER_AUTH forbids
   size = 60,           -- how long fewer masters than CLUSTER_SIZE are waited for
   settle = 0,          -- from a master's end until its latch goes (masters.lua says what for; place.lua gives the real one)
   prefer = 1,          -- how long a vacant thrift server waits to learn who leads
@@ -56,13 +57,15 @@ agent.LIMITS = {
 }
 
 --- agent.new { world =, node = { name, host, guid, roles, version, url, ui, sql = {host, port}, worker }, root =, dir =, size =,
---- emit = function(view), limits = { } } -> agent. node.guid names this run of the program, not the machine.
+--- auth = what we make in ZooKeeper is ours alone (a ZOOKEEPER_AUTH), emit = function(view), limits = { } } -> agent. node.guid names
+--- this run of the program, not the machine.
 function agent.new(options)
   local node, world = options.node, options.world
   local self = setmetatable({
     world = world, zk = world.zk, task = world.task, log = world.log, node = node, me = node.name,
     root = options.root, dir = options.dir, path = tree.paths(options.root, node.name, options.dir),
-    size = options.size or 1, emit = options.emit or function() end,
+    size = options.size or 1, auth = options.auth == true,
+    emit = options.emit or function() end,
     limit = setmetatable(options.limits or {}, { __index = agent.LIMITS }),
     listeners = {}, said = {}, epoch = 0, granted = {},  -- granted: until when each lease was given last
     session = nil,                                -- { id, timeout, joined, recorded, ... }: all that ends with it

@@ -36,7 +36,7 @@ end
 
 --- The namespace, for all to read: whoever connects by it knows no password of ours. -> true | nil
 local function make_namespace(self)
-  if not self.client:ensure "/" then return nil end
+  if not self.client:ensure("/", { open = "/" }) then return nil end
   local at = ""
   for part in self.path:gmatch "[^/]+" do
     at = at .. "/" .. part

@@ -25,12 +25,51 @@ function member.data(self)
   }
 end
 
+--- The tree is there and its owners have a password that we don't: without a sentence this node would wait for ever, and nobody knew why.
+function member.refused(self, err)
+  if not err or err.code ~= "NOAUTH" then return end
+  self:say("auth", "node %s: ZooKeeper lets it take no part in %s (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH %shas to be that of the "
+    .. "cluster's other nodes; for a cluster of its own give it another CLUSTER_NAME", self.me, self.path.root,
+    self.auth and "" or "is missing here, and ")
+end
+
+--- The cluster is not there yet, and what is above it belongs to somebody else: another CLUSTER_NAME is no help then.
+local function shut_out(self, err)
+  if err.code ~= "NOAUTH" or self.zk:exists(self.path.root) ~= false then return member.refused(self, err) end
+  self:say("auth", "node %s: ZooKeeper lets it make nothing in %s (NOAUTH), so it starts no daemon: others have closed that with a "
+    .. "ZOOKEEPER_AUTH of theirs; give it the same, or a part of its own, as ZOOKEEPER=host:2181/other", self.me, self.path.above)
+end
+
+--- What we make with a ZOOKEEPER_AUTH nobody can read who has none. In a cluster without one this node would be invisible, and what it
+--- writes (who runs the thrift server, what its dead master leaves) a riddle to all others. Who made `nodes` has decided it for all.
+local function is_like_ours(self)
+  local rights, err = self.zk:rights(self.path.nodes)
+  if not rights then return false, err end
+  for _, each in ipairs(rights) do
+    if self.auth and each:find "^world:anyone:.*c" then
+      self:say("auth", "node %s: the cluster in %s was made without ZOOKEEPER_AUTH, and this node has one, so the others could not read "
+        .. "what it writes; it starts no daemon: leave ZOOKEEPER_AUTH out here, or stop all nodes and give them both it and another "
+        .. "CLUSTER_NAME", self.me, self.path.root)
+      return false, { code = "NOTOURS" }
+    end
+  end
+  return true
+end
+
 --- Ours, and below it what Spark's masters write, who know no password: open to all. (Who may write there may end the leader: docs/ha.md.)
+--- What is above belongs to nobody: other clusters, with passwords of their own, are there as well.
 local function ensure_tree(self)
   local path = self.path
   for _, each in ipairs { path.nodes, path.beats, path.masters, path.candidates } do
-    local is_there, err = self.zk:ensure(each)
-    if not is_there then return false, err end
+    local is_there, err = self.zk:ensure(each, { open = path.above })
+    if not is_there then
+      shut_out(self, err)
+      return false
+    end
+    if each == path.nodes then
+      is_there, err = is_like_ours(self)
+      if not is_there then return false, err end
+    end
   end
   local at = path.root
   for part in (self.dir:sub(1, #at + 1) == at .. "/" and self.dir:sub(#at + 1) or ""):gmatch "[^/]+" do
@@ -39,13 +78,6 @@ local function ensure_tree(self)
     if not made and err.code ~= "NODEEXISTS" then return false, err end
   end
   return true
-end
-
---- The tree is there and its owners have a password that we don't: without a sentence this node would wait for ever, and nobody knew why.
-function member.refused(self, err)
-  if not err or err.code ~= "NOAUTH" then return end
-  self:say("auth", "node %s: ZooKeeper lets it take no part in %s (NOAUTH), so it starts no daemon: ZOOKEEPER_AUTH has to be that of the "
-    .. "cluster's other nodes; for a cluster of its own give it another CLUSTER_NAME", self.me, self.path.root)
 end
 
 --- Somebody else has our name: a leftover of ours, or a second node?
@@ -84,6 +116,7 @@ function member.step(self)
   if not session or not self.connected or session.joined or self.gone then return end
   local is_there, why_not = ensure_tree(self)
   member.refused(self, why_not)
+  if not is_there and self.said.auth then return self.limit.refused end
   if not is_there or self.session ~= session then return self.limit.retry end
   local text = member.data(self)
   local path, err = self.zk:create(self.path.node, text, { ephemeral = true })

@@ -55,8 +55,6 @@ local function saw_record(self, name, got)
   self:changed(true)
 end
 
-local REFUSED_AGAIN <const> = 5                                -- seconds
-
 --- Gives take(list) the children of a path, now and whenever they change, for as long as the client is open. With another ZOOKEEPER_AUTH
 --- than the others have they can't be read: that is said, and tried again; the agent is not broken by it.
 local function each_list(self, path, take)
@@ -65,7 +63,7 @@ local function each_list(self, path, take)
     local names, err = self.zk:children(path)
     if not names and err.code ~= "NOAUTH" then return end
     if not names then member.refused(self, err) end
-    self.task.sleep(REFUSED_AGAIN)
+    self.task.sleep(self.limit.refused)
   end
 end
 

@@ -86,6 +86,7 @@ local function why_none(self, view)
   if not self.servers then return "it is not known yet where ZooKeeper is" end
   if not view or not view.session then return ("there is no session with ZooKeeper yet (%s)"):format(self.servers) end
   if self.taken then return ("the name %s is another node's, or that of an earlier run of this one (NODE_NAME)"):format(self.node.name) end
+  if view.refused then return "ZOOKEEPER_AUTH keeps this node out of the cluster" end
   if not self.joined then return "this node has not joined the cluster yet" end
   if not view.enough then return ("%d of %d masters are here (CLUSTER_SIZE)"):format(#view.masters, self.env.CLUSTER_SIZE) end
   return "the cluster has no master node yet"
@@ -290,7 +291,8 @@ local function enter(self, identity)
   end
   self.running = task.start("cluster", keep_agent, {
     world = world(self), node = self.node, root = self.root, dir = self.dir, size = env.CLUSTER_SIZE,
-    limits = { size = env.CLUSTER_WAIT, prefer = PREFER, settle = SETTLE }, emit = function(view) seen(self, view) end,
+    auth = env.ZOOKEEPER_AUTH ~= nil, limits = { size = env.CLUSTER_WAIT, prefer = PREFER, settle = SETTLE },
+    emit = function(view) seen(self, view) end,
   })
   mind_worker(self, identity)
   spawn(self, "masters that went", forget_masters, self)

@@ -12,7 +12,8 @@ function tree.dir(root, version) return root .. "/spark/" .. version end
 --- The paths of a cluster below `root`, for the node `me`, whose masters keep Spark's own nodes below `dir`.
 function tree.paths(root, me, dir)
   return {
-    root = root, nodes = root .. "/nodes", node = root .. "/nodes/" .. me, beats = root .. "/beats", beat = root .. "/beats/" .. me,
+    root = root, above = root:match "^(.*)/",
+    nodes = root .. "/nodes", node = root .. "/nodes/" .. me, beats = root .. "/beats", beat = root .. "/beats/" .. me,
     masters = root .. "/masters", record = root .. "/masters/" .. me, version = root .. "/version",
     sql = root .. "/sql", candidates = root .. "/sql/lease", holder = root .. "/sql/holder",
     latches = dir .. "/leader_election", status = dir .. "/master_status",

@@ -1,7 +1,8 @@
 --- What the rest of the program sees of the cluster: for the plan, status, health and the SQL relay.
 -- { session = bool, nodes = { [name] = data }, masters = { "10.0.0.1:7077" }, uri = "spark://...", leader = { node, url, ui } or nil,
 --   sql = { holder, held (by us, and live), address = "host:port" once it answers }, version = { ours, active, waits },
---   enough = bool, said = { sentences }, joins = how often this node has joined: after the first time it was away, or taken for dead }
+--   enough = bool, refused = bool (by our ZOOKEEPER_AUTH), said = { sentences },
+--   joins = how often this node has joined: after the first time it was away, or taken for dead }
 local peers = require "appliance.cluster.peers"
 local same = require "appliance.same"
 local tree = require "appliance.cluster.tree"
@@ -30,6 +31,7 @@ function view.compute(self)
   table.sort(masters)
   count_masters(self, masters)
   local shown = { session = self.session ~= nil and self.connected == true, nodes = nodes, masters = masters, enough = self.enough == true,
+    refused = self.said.auth ~= nil or nil,
     uri = masters[1] and "spark://" .. table.concat(masters, ",") or nil, said = {}, joins = self.joins,
     sql = { held = self.holding ~= nil and self.holding.live == true and not self.holding.released },
     version = { ours = self.node.version, active = self.active and (self.active.version or self.active.old), waits = self.version_waits } }

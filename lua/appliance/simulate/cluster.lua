@@ -216,7 +216,7 @@ function node:boot()
   end
   self.zk = zookeeper.client(its.servers, self.host, { session = its.session, wire = self.wire })
   self.agent = agent.new {
-    world = world_of(self), root = its.root, dir = self.dir, size = its.size, limits = its.limits,
+    world = world_of(self), root = its.root, dir = self.dir, size = its.size, auth = self.auth, limits = its.limits,
     node = { name = self.known_as or self.name, host = self.address, guid = ("%s-%d"):format(self.name, self.run), roles = self.roles,
       version = self.version, url = "spark://" .. self.address .. ":7077", ui = self.ui, sql = { host = self.address, port = 10010 },
       worker = self.roles.worker and { port = 7078, ui = self.page } or nil },
@@ -359,11 +359,13 @@ function cluster.new(options)
   return self
 end
 
---- Another node, which boots at once. { name =, master = true, version =, known_as = (the name it thinks it has) } -> node
+--- Another node, which boots at once. { name =, master = true, version =, known_as = (the name it thinks it has), auth = true: it has a
+--- ZOOKEEPER_AUTH (the tree is one that was made without) } -> node
 function cluster:add(options)
   local number, version = #self.nodes + 1, options.version or "4.1.1"
   local is_master = options.master ~= false
   local its = setmetatable({ cluster = self, clock = self.clock, name = options.name or "node" .. number, known_as = options.known_as,
+    auth = options.auth,
     address = "10.0.0." .. number, ui = ("http://10.0.0.%d:8080"):format(number),
     page = ("http://10.0.0.%d:8081"):format(number),
     version = version, dir = self.root .. "/spark/" .. version,

@@ -3,6 +3,7 @@
  *   client:call("get", path, nil, nil, nil, watch)      -> data, stat
  *   client:call("exists", path, nil, nil, nil, watch)   -> stat | false
  *   client:call("children", path, nil, nil, nil, watch) -> { names }, stat
+ *   client:call("rights", path)                         -> { "world:anyone:cdrwa" ... }, stat
  *   client:call("set", path, data, version)             -> stat
  *   client:call("create", path, data, nil, mode)        -> path; mode: or-ed 1 ephemeral, 2 sequential, 4 container, 8 open
  *   client:call("delete", path, nil, version), client:call("sync", path) -> true
@@ -72,6 +73,7 @@ static int push_result(lua_State *L, const struct zk_request *r)
         push_stat(L, &r->stat, r->sent_ns);
         return 2;
     case ZK_CHILDREN:
+    case ZK_RIGHTS:
         push_names(L, r);
         push_stat(L, &r->stat, r->sent_ns);
         return 2;
@@ -146,8 +148,8 @@ static int32_t opt_version(lua_State *L, int index)
 
 static int client_call(lua_State *L)
 {
-    static const char *const verbs[] = {"get", "exists", "children", "set", "create", "delete", "sync", NULL};
-    static const enum zk_verb meant[] = {ZK_GET, ZK_EXISTS, ZK_CHILDREN, ZK_SET, ZK_CREATE, ZK_DELETE, ZK_SYNC};
+    static const char *const verbs[] = {"get", "exists", "children", "set", "create", "delete", "sync", "rights", NULL};
+    static const enum zk_verb meant[] = {ZK_GET, ZK_EXISTS, ZK_CHILDREN, ZK_SET, ZK_CREATE, ZK_DELETE, ZK_SYNC, ZK_RIGHTS};
     struct zk_client *client = zk_check_client(L, 1);
     lua_settop(L, 7);
     struct zk_part what = {.verb = meant[luaL_checkoption(L, 2, NULL, verbs)],
