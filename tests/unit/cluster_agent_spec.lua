@@ -267,9 +267,45 @@ describe("a cluster", function()
     cluster:pass(6)
     assert.is_true(cluster.nodes[1].view.enough)
     assert.match("2 of CLUSTER_SIZE 3 master nodes came within 20 s", table.concat(cluster.nodes[1].view.said, "\n"))
+    local third = cluster:add {}
+    cluster:pass(10)
+    assert.same({}, cluster.nodes[1].view.said)                -- it has come after all
+    assert.is_true(third.view.enough)
     local other = simulated.new { nodes = 3, size = 3 }
     other:pass(2)
     assert.is_true(other.nodes[1].view.enough)
+  end)
+
+  it("counts that time from when it can be seen by others, not from a start without ZooKeeper", function()
+    local zookeeper = require "appliance.simulate.zookeeper"
+    local cluster = simulated.new { nodes = 2, size = 3, limits = { size = 20 } }
+    zookeeper.stop(cluster.servers)
+    cluster:pass(100)
+    zookeeper.serve(cluster.servers)
+    cluster:pass(15)
+    for _, node in ipairs(cluster.nodes) do
+      assert.is_false(node.view.enough)
+      assert.same({}, node.view.said)
+    end
+    cluster:pass(10)
+    assert.is_true(cluster.nodes[1].view.enough)
+  end)
+
+  it("tells a node that may not join why, and nothing of masters that have not come", function()
+    local cluster = simulated.new { nodes = 2, size = 4, limits = { size = 5 } }
+    cluster:pass(1)
+    local told = {
+      [cluster:add { known_as = "node1" }] = "another node of this name", [cluster:add { version = "4.2.0" }] = "Spark 4.2.0 waits",
+      [cluster:add { auth = true }] = "made without ZOOKEEPER_AUTH",
+    }
+    cluster:pass(60)
+    for node, sentence in pairs(told) do
+      assert.equal(1, #node.view.said)
+      assert.matches(sentence, node.view.said[1])
+      assert.equal(0, node.services.master.starts)
+      assert.equal(node.auth, node.view.refused)
+    end
+    assert.is_true(cluster.nodes[1].view.enough)
   end)
 end)
 

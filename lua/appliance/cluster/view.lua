@@ -12,11 +12,25 @@ local view = {}
 --- host:port of a master's URL.
 local function address(url) return type(url) == "string" and url:match "^spark://(.+)$" or nil end
 
+--- Since when we wait for the others: from where we can be waited for. A node that is refused itself has something else to say.
+local function counts_since(self)
+  if self.version_waits then
+    self.counted_since = nil
+  elseif not self.counted_since and self.session and self.session.joined then
+    self.counted_since = self.task.now()
+  end
+  return self.counted_since
+end
+
 local function count_masters(self, masters)
-  if self.enough then return end
+  if self.enough then
+    if #masters >= self.size then self:say("size", nil) end
+    return
+  end
+  local since = counts_since(self)
   if #masters >= self.size then
     self.enough = true
-  elseif self.task.now() - self.began >= self.limit.size then
+  elseif since and self.task.now() - since >= self.limit.size then
     self.enough = true
     self:say("size", "%d of CLUSTER_SIZE %d master nodes came within %g s: the cluster starts without the others", #masters, self.size,
       self.limit.size)
@@ -64,7 +78,7 @@ function view.step(self)
     self.shown = shown
     self.emit(shown)
   end
-  if not self.enough then return math.max(0.05, self.limit.size - (self.task.now() - self.began)) end
+  if not self.enough and self.counted_since then return math.max(0.05, self.limit.size - (self.task.now() - self.counted_since)) end
 end
 
 return view
