@@ -239,6 +239,18 @@ local function because(causes, reasons)
   return enumerate(reasons, 3)
 end
 
+--- Is there a process whose plan is another now? Who waits, rests or is done has nothing to go on with: its next start is told by itself.
+local RUNS <const> = { up = true, starting = true, stopping = true }
+
+--- Whom a service is started after matters at its next start only, and changes whenever one of them comes or goes.
+local function worth_telling(fields)
+  local told = {}
+  for _, field in ipairs(fields) do
+    if field ~= "after" then told[#told + 1] = field end
+  end
+  return told[1] and told
+end
+
 --- Steps for one service that both plans have.
 local function change_service(old, new, file_changes, options, add)
   local process, supervision = changed_fields(old, new)
@@ -255,13 +267,30 @@ local function change_service(old, new, file_changes, options, add)
     add { kind = "keep", service = new.name,
           log = ("%s: stays stopped as it was asked to; its next start uses the new plan"):format(new.name) }
   elseif not reasons[1] then
-    add { kind = "keep", service = new.name, log = ("%s: goes on running; its new %s hold%s from the next start"):format(
-      new.name, enumerate(supervision, 5), #supervision == 1 and "s" or "") }
+    local told = (not state or RUNS[state]) and worth_telling(supervision)
+    add { kind = "keep", service = new.name, log = told and ("%s: goes on running; its new %s hold%s from the next start"):format(
+      new.name, enumerate(told, 5), #told == 1 and "s" or "") or nil }
   elseif is_kept(new, state) or is_kept_loosely(new, state) and not must_restart(old, new, process, file_changes) then
-    add { kind = "keep", service = new.name,
-          log = ("%s: goes on running though %s; its next start uses the new plan"):format(new.name, why) }
+    add { kind = "keep", service = new.name, though = (not state or RUNS[state]) and why or nil }
   else
     add { kind = "restart", service = new.name, inputs = new.inputs, log = ("%s: restarted, %s"):format(new.name, why) }
+  end
+end
+
+--- Who goes on running for the same reason is told of in one sentence, that of the first.
+local function tell_kept(steps)
+  local names, first = {}, {}
+  for _, step in ipairs(steps) do
+    local why = step.though
+    if why then
+      first[why], names[why] = first[why] or step, names[why] or {}
+      table.insert(names[why], step.service)
+    end
+  end
+  for why, step in pairs(first) do
+    local is_one = #names[why] == 1
+    step.log = ("%s: %s on running though %s; %s the new plan"):format(enumerate(names[why], 5), is_one and "goes" or "go", why,
+      is_one and "its next start uses" or "their next starts use")
   end
 end
 
@@ -333,6 +362,8 @@ function reconcile.steps(current, wanted, options)
         because(options.causes, { "no longer in the plan" })) }
     end
   end
+
+  tell_kept(lists.keep)
 
   local said = {}
   for _, note in ipairs(current.notes or {}) do said[note] = true end

@@ -453,7 +453,9 @@ describe("a version switch", function()
     cluster:pass(12)
     for _, node in ipairs(fresh) do
       assert.equal(0, node.services.master.starts)
-      assert.match("^Spark 4.2.0 waits: the cluster runs 4.1.1 on the master nodes node1, node2", node.view.version.waits)
+      assert.equal("the cluster runs Spark 4.1.1, and this node has 4.2.0", node.view.version.waits)
+      assert.same({ "Spark 4.2.0 waits: the cluster runs 4.1.1 on the master nodes node1, node2, and switches when they have left" },
+        node.view.said)
       assert.equal("4.1.1", node.view.version.active)
     end
     cluster.nodes[1]:leave()
@@ -473,7 +475,9 @@ describe("a version switch", function()
     cluster.nodes[1]:boot()
     cluster:pass(12)
     assert.equal(1, cluster.nodes[1].services.master.starts)
-    assert.match("^Spark 4.1.1 waits: the cluster runs 4.2.0", cluster.nodes[1].view.version.waits)
+    assert.equal("the cluster runs Spark 4.2.0, and this node has 4.1.1", cluster.nodes[1].view.version.waits)
+    assert.equal(2, select(2, cluster:story():gsub("node3: Spark 4.2.0 waits:", "")) + select(2, cluster:story():gsub(
+      "node1: Spark 4.1.1 waits:", "")))                       -- told once each, whoever comes and goes meanwhile
   end)
 
   it("never has masters of two versions, whatever happens to the nodes of the old one", function()

@@ -103,6 +103,30 @@ describe("reconcile", function()
     assert.same({ "a: goes on running; its new backoff and critical hold from the next start" }, sentences(steps))
   end)
 
+  it("tells of nobody that it goes on running who does not run, nor whom it is started after", function()
+    local function with(change) return made { services = { some "b", some("a", change) } } end
+    local function told(change, state)
+      return sentences(reconcile.steps(with(), with(change), { states = { a = state } }))
+    end
+    for _, state in ipairs { "waiting", "done", "backoff", "down" } do
+      assert.same({}, told({ backoff = { max = 5 } }, state))
+      assert.same({}, told({ nice = 2, change = "keep" }, state))
+    end
+    assert.same({}, told({ after = { b = "ready" } }, "up"))
+    assert.same({ "a: goes on running; its new critical holds from the next start" },
+      told({ after = { b = "ready" }, critical = false }, "up"))
+  end)
+
+  it("tells in one sentence who goes on running for the same reason", function()
+    local function with(nice)
+      local services = {}
+      for i, name in ipairs { "a", "b", "c" } do services[i] = some(name, { change = "keep", nice = nice }) end
+      return made { services = services }
+    end
+    assert.same({ "a, b and c: go on running though the masters are now x; their next starts use the new plan" },
+      sentences(reconcile.steps(with(1), with(2), { causes = { "the masters are now x" } })))
+  end)
+
   it("asks nobody to act on what is the reconciler's own", function()
     assert.same({}, reconcile.steps(
       made { services = { some("a", { change = "keep" }) } }, made { services = { some("a", { role = "x" }) } }))

@@ -136,13 +136,18 @@ local function follow(self, name, step, idle)
   end)
 end
 
---- A sentence for status, and for the log when it is new. `key` is its subject: one sentence each; nil takes it back.
+--- A sentence for status. `key` is its subject: one sentence each; nil takes it back. -> is it new?
+function agent:show(key, sentence)
+  if self.said[key] == sentence then return false end
+  self.said[key] = sentence
+  self:changed()
+  return sentence ~= nil
+end
+
+--- The same, and for the log when it is new.
 function agent:say(key, sentence, ...)
   if sentence and select("#", ...) > 0 then sentence = sentence:format(...) end
-  if self.said[key] == sentence then return end
-  self.said[key] = sentence
-  if sentence then self.log.warn(sentence) end
-  self:changed()
+  if self:show(key, sentence) then self.log.warn(sentence) end
 end
 
 -- ---------------------------------------------------------------- leases

@@ -40,7 +40,7 @@ zookeeper.__index = zookeeper
 --- A leader that loses its connection to ZooKeeper ends (LeaderLatch), so a changed list is for new connections only.
 function front.zookeeper()
   -- The session's own hand-shake gives up after seconds: to be held longer is worth nothing.
-  local relay, err = open { bind = "127.0.0.1", port = 0, name = "ZooKeeper", keep = true, hold = 5, connect = 2 }
+  local relay, err = open { bind = "127.0.0.1", port = 0, name = "ZooKeeper relay", keep = true, hold = 5, connect = 2 }
   if not relay then return nil, err end
   return setmetatable({ relay = relay, port = relay:port() }, zookeeper)
 end
@@ -81,7 +81,7 @@ local HOLD <const> = 120
 
 --- front.sql(bind, port) -> { lead = function(address or nil), counts = function() } (closable) | nil, err
 function front.sql(bind, port)
-  local relay, err = open { bind = bind, port = port, name = "SQL", hold = HOLD, keep = false, connect = 5 }
+  local relay, err = open { bind = bind, port = port, name = "SQL relay", hold = HOLD, keep = false, connect = 5 }
   if not relay then return nil, err end
   return setmetatable({ relay = relay }, sql)
 end

@@ -122,7 +122,7 @@ local function open_sql(self)
   local relay, err = require("appliance.cluster.front").sql(self.bind or "0.0.0.0", self.env.THRIFT_PORT)
   self.sql = relay
   if not relay and not self.sql_refused then
-    log.error(("SQL: this node's port can't lead to it: %s; tried again (THRIFT_PORT, or SQL_RELAY=false)"):format(tostring(err)))
+    log.error(("%s; tried again (THRIFT_PORT, or SQL_RELAY=false)"):format(tostring(err)))
   end
   self.sql_refused = not relay
   return relay ~= nil, err

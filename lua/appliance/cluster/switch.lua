@@ -38,20 +38,26 @@ local function adopt(self, seen)
   self:changed()
 end
 
+--- Why we wait: for the log and the plan a sentence that stays the same until we don't; `status` shows for whom, as they come and go.
 local function explain(self)
   local active = self.active
   if not active or active.version == self.node.version then
     self.version_waits = nil
-  else
-    local old = {}
-    for _, peer in ipairs(peers.with_role(self, "master")) do
-      if peer.data.version == active.old then old[#old + 1] = peer.name end
-    end
-    self.version_waits = ("Spark %s waits: the cluster runs %s%s"):format(self.node.version, tostring(active.old),
-      old[1] and (" on the master nodes " .. table.concat(old, ", ") .. ", and switches when they have left") or ", and is being switched")
+    self:show("version", nil)
+    return
   end
-  self:say("version", self.version_waits)
-  return self.version_waits
+  local old = {}
+  for _, peer in ipairs(peers.with_role(self, "master")) do
+    if peer.data.version == active.old then old[#old + 1] = peer.name end
+  end
+  local why = ("the cluster runs Spark %s, and this node has %s"):format(tostring(active.old), self.node.version)
+  if self.version_waits ~= why then
+    self.log.warn(("Spark %s waits: the cluster runs %s, and switches when its master nodes have left"):format(self.node.version,
+      tostring(active.old)))
+  end
+  self.version_waits = why
+  self:show("version", ("Spark %s waits: the cluster runs %s%s"):format(self.node.version, tostring(active.old),
+    old[1] and (" on the master nodes " .. table.concat(old, ", ") .. ", and switches when they have left") or ", and is being switched"))
 end
 
 --- The longest session any node has told of, for leases of nodes that we can't see any more.

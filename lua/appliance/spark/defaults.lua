@@ -132,6 +132,27 @@ function defaults.files(here)
   return files
 end
 
+--- What is open to whoever reaches this node: a note for each kind, so that one that opens later (SQL, in a cluster) is told of alone.
+--- Short: `status` repeats them; docs/operations.md has the cure.
+local function note_doors(here, notes)
+  local env = here.env
+  local function doors(list)
+    local open = {}
+    for _, door in ipairs(list) do
+      if door[1] then open[#open + 1] = ("%s %d"):format(door[2], door[3]) end
+    end
+    if open[1] and here.node.bind ~= "127.0.0.1" then
+      notes[#notes + 1] = ("open without a password on %s: %s"):format(here.node.bind or here.node.ip, table.concat(open, ", "))
+    end
+  end
+  doors { { here.runs.master and not env.SPARK_RPC_AUTHENTICATION_ENABLED, "master", env.MASTER_PORT },
+          { here.runs.master and env.MASTER_REST, "REST submission", env.MASTER_REST_PORT } }
+  doors { { here.runs.thriftserver or here.cluster and here.cluster.sql, "SQL", env.THRIFT_PORT },
+          { here.cluster and here.runs.thriftserver and env.SQL_RELAY, "SQL server itself", env.THRIFT_BACKEND_PORT } }
+  doors { { here.runs.master, "master page", env.MASTER_UI_PORT }, { here.runs.worker, "worker page", env.WORKER_UI_PORT },
+          { here.cluster and env.HEALTH_PORT > 0, "health", env.HEALTH_PORT } }
+end
+
 --- What everybody should know who starts this: how much is given to whom, and which doors are open.
 function defaults.notes(here)
   local env, shares = here.env, here.shares
@@ -142,18 +163,7 @@ function defaults.notes(here)
       shares.worker_cores == 1 and "" or "s", text(shares.worker_memory), text(shares.executor_memory),
       here.runs.thriftserver and (", of which SQL takes %d and %s"):format(shares.thrift_cores, text(shares.thrift_executor_memory)) or "")
   end
-  local doors = {}
-  local function door(is_open, name, port) if is_open then doors[#doors + 1] = ("%s %d"):format(name, port) end end
-  door(here.runs.master and not env.SPARK_RPC_AUTHENTICATION_ENABLED, "master", env.MASTER_PORT)
-  door(here.runs.master and env.MASTER_REST, "REST submission", env.MASTER_REST_PORT)
-  door(here.runs.master, "master page", env.MASTER_UI_PORT)
-  door(here.runs.worker, "worker page", env.WORKER_UI_PORT)
-  door(here.runs.thriftserver or here.cluster and here.cluster.sql, "SQL", env.THRIFT_PORT)
-  door(here.cluster and here.runs.thriftserver and env.SQL_RELAY, "SQL server itself", env.THRIFT_BACKEND_PORT)
-  door(here.cluster and env.HEALTH_PORT > 0, "health", env.HEALTH_PORT)
-  if #doors > 0 and here.node.bind ~= "127.0.0.1" then       -- short: `status` repeats it; docs/operations.md has the cure
-    notes[#notes + 1] = ("open without a password on %s: %s"):format(here.node.bind or here.node.ip, table.concat(doors, ", "))
-  end
+  note_doors(here, notes)
   if here.cluster then
     local site = here.has_file["hive-site.xml"]
     local note = here.runs.thriftserver
