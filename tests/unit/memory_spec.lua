@@ -82,8 +82,25 @@ describe("a plan that can't work is refused with its cure", function()
   end)
 
   it("when Spark would refuse the executor itself", function()
-    assert.matches("EXECUTOR_MEMORY=256m: Spark starts no executor with less than 450m; set it to 512m", refused(machine(8 * GIB),
+    assert.matches("EXECUTOR_MEMORY=256m: Spark starts no executor with less than 450m; set it to 512m", refused(machine(8 * GIB, 4),
       { executor_memory = 256 * MIB }))
+    -- Exactly 450m is enough for Spark, but not where the serial collector keeps a part of it to itself.
+    assert.is_table(memory.share(machine(8 * GIB, 4), asked { executor_memory = 450 * MIB, driver_memory = 450 * MIB }))
+    assert.matches("EXECUTOR_MEMORY=450m: Spark starts no executor with less than 465m here (450m, and what Java's serial collector keeps",
+      refused(machine(8 * GIB, 2), { executor_memory = 450 * MIB }), 1, true)
+    assert.is_table(memory.share(machine(8 * GIB, 2), asked { executor_memory = 465 * MIB, driver_memory = 465 * MIB }))
+    assert.matches("less than 465m here", refused(machine(8 * GIB, 4, 1600 * MIB), { executor_memory = 450 * MIB }))
+  end)
+
+  it("when Spark would refuse a driver, or the SQL server and its executors, of those that run here", function()
+    assert.matches("DRIVER_MEMORY=464m: Spark starts no driver with less than 465m here", refused(machine(8 * GIB, 2),
+      { driver_memory = 464 * MIB }))
+    local thrift = { thrift = true, thrift_memory = 300 * MIB, thrift_executor_memory = 400 * MIB }
+    local text = refused(machine(8 * GIB, 4), thrift)
+    assert.matches("THRIFT_MEMORY=300m: Spark starts no SQL server with less than 450m; set it to 512m", text)
+    assert.matches("THRIFT_EXECUTOR_MEMORY=400m: Spark starts no executor of the SQL server with less than 450m", text)
+    thrift.thrift = nil
+    assert.is_table(memory.share(machine(8 * GIB, 4), asked(thrift)))
   end)
 
   it("when SQL leaves nothing for a job", function()

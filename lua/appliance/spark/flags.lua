@@ -11,13 +11,16 @@ local SMALL = { "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1" }
 --- longer with G1 than with the serial collector. Above it the JVM's own choice stands.
 local FEW_CORES <const> = 2
 
+--- Do drivers and executors get the serial collector?
+function flags.is_serial(cores) return cores <= FEW_CORES end
+
 --- flags.of("master"|"worker"|"thriftserver"|"driver"|"executor", cores) -> list
 function flags.of(role, cores)
   if role == "master" or role == "worker" then
     return { SMALL[1], SMALL[2], "-XX:+ExitOnOutOfMemoryError" }
   end
   local list = {}
-  if cores <= FEW_CORES then list[1] = "-XX:+UseSerialGC" end
+  if flags.is_serial(cores) then list[1] = "-XX:+UseSerialGC" end
   -- A thrift server that ran out of memory answers no more and never ends by itself; a restart does help it.
   if role == "thriftserver" then list[#list + 1] = "-XX:+ExitOnOutOfMemoryError" end
   return list

@@ -7,9 +7,16 @@ local memory = {}
 local MIB <const> = 1 << 20
 local GIB <const> = 1 << 30
 
---- Below 450 MiB of heap Spark refuses to start an executor or a driver (UnifiedMemoryManager: 1.5 times its 300 MiB reserve), and the
---- serial collector hides one survivor space of the heap from it.
+--- With less than 450 MiB of heap Spark starts neither an executor nor a driver (UnifiedMemoryManager: 1.5 times its 300 MiB reserve).
+--- It looks at what the JVM says of its heap, and the serial collector keeps one survivor space of it to itself: 465 MiB is the least that
+--- passes then (measured: at 464m Java counts 470351872 bytes, and Spark wants 471859200).
+local LEAST_FOR_SPARK <const>, LEAST_SERIAL <const> = 450 * MIB, 465 * MIB
+
+--- What is chosen here where nobody says.
 local LEAST_HEAP <const> = 512 * MIB
+
+--- The JVM itself takes the serial collector on a machine that it counts as small.
+local SMALL_MACHINE <const> = 1792 * MIB
 
 --- What a JVM holds besides its heap: code, threads, metaspace, buffers.
 local BESIDE_HEAP <const> = 100 * MIB
@@ -56,12 +63,25 @@ local function named(asked)
   return table.concat(names, ", ")
 end
 
+--- Heaps that somebody set: what each is for, and what it is the heap of.
+local HEAPS = {
+  { "executor_memory", "EXECUTOR_MEMORY", "executor" }, { "driver_memory", "DRIVER_MEMORY", "driver" },
+  { "thrift_memory", "THRIFT_MEMORY", "SQL server" }, { "thrift_executor_memory", "THRIFT_EXECUTOR_MEMORY", "executor of the SQL server" },
+}
+
 --- Every reason why this can't work, each with its cure.
 local function impossible(found, limits, asked)
   local faults = {}
   local function fault(sentence, ...) faults[#faults + 1] = failure.new("invalid", sentence, ...) end
-  if asked.executor_memory and asked.executor_memory < 450 * MIB then
-    fault("EXECUTOR_MEMORY=%s: Spark starts no executor with less than 450m; set it to %s", text(asked.executor_memory), text(LEAST_HEAP))
+  local is_serial = require("appliance.spark.flags").is_serial(found.worker_cores)
+    or math.min(limits.memory or limits.machine, limits.machine) < SMALL_MACHINE
+  local least = is_serial and LEAST_SERIAL or LEAST_FOR_SPARK
+  for _, heap in ipairs(HEAPS) do
+    local bytes = asked[heap[1]]
+    if bytes and bytes < least and (not heap[1]:find "^thrift" or asked.thrift) then
+      fault("%s=%s: Spark starts no %s with less than %s; set it to %s", heap[2], text(bytes), heap[3],
+        is_serial and "465m here (450m, and what Java's serial collector keeps to itself)" or "450m", text(LEAST_HEAP))
+    end
   end
   if asked.worker and found.executor_memory > found.worker_memory then
     fault("EXECUTOR_MEMORY=%s: the worker offers %s (%s), so no executor would ever start; set EXECUTOR_MEMORY=%s, or give the container "
