@@ -80,6 +80,12 @@ function control.place()
   return membership and membership.here
 end
 
+--- That no master elsewhere answers any more, nil: one does, or they are here. As with the place.
+function control.silence()
+  local silence = package.loaded["appliance.cluster.silence"]
+  return silence and silence.sentence()
+end
+
 --- -> status, sentence. Without a role the critical services count. One view a service and nothing else: this runs every few seconds
 --- for years.
 function control.health(node, role)
@@ -111,6 +117,9 @@ function control.health(node, role)
   if ROLES[role] and not counted then return 404, ("no %s runs here\n"):format(role) end
   if role and not counted then return control.unknown("role or service", role, role_names(plan.services)) end
   if ill ~= "" then return 503, ill .. "\n" end
+  -- A worker whose master is gone is well: to replace it would cost the jobs that run their executors, and bring no master back.
+  local silence = control.silence()
+  if silence then well = ("%s; %s"):format(well, silence) end
   return 200, (counted and well or "nothing here is critical") .. "\n"
 end
 

@@ -113,4 +113,78 @@ describe("cluster.masters", function()
     local beside <close> = follow { START_WORKER = true, MASTER_PORT = port, BIND_ADDRESS = "127.0.0.1" }
     assert.is_false(beside:next().answers)
   end)
+
+  describe("that answer no more", function()
+    local control = require "appliance.control"
+    local silence = require "appliance.cluster.silence"
+
+    local up = { name = "worker", state = "up", critical = true, crashes = 0, restarts = 0 }
+    local node = { plan = { services = { { name = "worker", role = "spark.worker" } } },
+      supervise = { view = function() return up end, list = function() return { up } end, tail = function() return "" end } }
+
+    local function watch(port, options)
+      local inbox = task.queue()
+      local all = { inbox = inbox, env = { MASTER_UI_PORT = tonumber(pages.port) }, doubt = 0.05,
+        uri = function() return "spark://127.0.0.1:" .. port end, masters = function() return { { host = "127.0.0.1", port = port } } end }
+      for name, value in pairs(options or {}) do all[name] = value end
+      local running = task.start("silence", silence.run, all)
+      return setmetatable({ inbox = inbox }, { __close = function() running:cancel() end })
+    end
+
+    local function wait_until(what)
+      assert.is_true((task.within(30, function()
+        while not what() do task.sleep(0.02) end
+        return true
+      end)))
+    end
+
+    it("are told of while none does, and what runs is well all the same", function()
+      local port = silent(1)
+      says(port, "ALIVE")
+      local watching <close> = watch(port)
+      watching.inbox:put "lost"                                -- a worker that lost its connection for a moment
+      wait_until(function() return watching.inbox:length() == 0 end)
+      assert.is_nil(silence.sentence())
+      says(port, "STANDBY")
+      watching.inbox:put "lost"
+      wait_until(silence.sentence)
+      assert.matches("^no master has answered at spark://127.0.0.1:" .. port .. " for %d+ s$", silence.sentence())
+      for _, role in ipairs { false, "worker" } do
+        local status, sentence = control.health(node, role or nil)
+        assert.equal(200, status)
+        assert.matches("worker is up; no master has answered at spark://", sentence)
+      end
+      local shown = require("appliance.control.status").service(node, up, node.plan.services[1])
+      assert.matches("^no master has answered", shown.reason)
+      says(port, "ALIVE")
+      wait_until(function() return not silence.sentence() end)
+      assert.equal("worker is up\n", select(2, control.health(node)))
+    end)
+
+    it("are missed without a word of the worker's, when their host takes no connection any more", function()
+      local gone = file_server.start()
+      local port = silent(1)
+      gone:put("/json/", ('{ "url" : "spark://elsewhere:%d", "status" : "ALIVE" }'):format(port))
+      local watching <close> = watch(port, { env = { MASTER_UI_PORT = tonumber(gone.port) }, knock = 0.05 })
+      task.within(0.5, function() wait_until(silence.sentence) end)          -- it knocks, and somebody is there
+      assert.is_nil(silence.sentence())
+      gone:__close()
+      wait_until(silence.sentence)
+      assert.is_table(watching)
+    end)
+
+    it("are still missed after a SIGHUP, and by nobody once the fact is followed no more", function()
+      local port = silent(1)
+      says(port, "STANDBY")
+      do
+        local before <close> = watch(port)
+        before.inbox:put "lost"
+        wait_until(silence.sentence)
+        local after <close> = watch(port) -- luacheck: ignore
+        task.yield()
+        assert.is_string(silence.sentence())
+      end
+      assert.is_nil(silence.sentence())
+    end)
+  end)
 end)

@@ -4,7 +4,7 @@
 --- is this node's own, here or in another container of this host.
 --- `answers`: some master has said that it leads. Until then neither worker nor SQL server is started: what Spark does without a master is
 --- give up, and begin again. It never turns false again: a master that goes away comes back, and who is registered with it knows to wait.
---- From then on the source minds this node's own worker (minder.lua).
+--- From then on the source minds this node's own worker (minder.lua), and whether masters still answer (silence.lua).
 local facts = require "appliance.facts"
 local failure = require "appliance.failure"
 local types = require "appliance.settings.types"
@@ -98,10 +98,10 @@ local function follow(emit, env)
   end
   have_answered[key] = true
   local minder = require "appliance.cluster.minder"
-  if minder.is_wanted(env) then
-    minder.run { env = env, probe = identity.probe, masters = current }
-  end
-  if following then following:join() end
+  local minding <close> = minder.is_wanted(env) and task.start("worker's registration", minder.run, -- luacheck: ignore
+    { env = env, probe = identity.probe, masters = current }) or nil
+  require("appliance.cluster.silence").run { env = env, masters = current,
+    uri = function() return elsewhere.value(masters, true, way.from).uri end }
 end
 
 function elsewhere.source() return facts.source("masters", follow) end

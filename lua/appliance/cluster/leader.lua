@@ -25,6 +25,11 @@ function leader.page(host, port, seconds)
   return answer.body
 end
 
+--- Does somebody take connections there?
+local function is_open(host, port)
+  return task.within(CONNECT, require("appliance.core.probe").wait, { host = host, port = port, period = 0.25 })
+end
+
 --- How a master is: -> "ALIVE", another of Spark's words, or nil: it does not answer; and its page.
 --- Where its page is not to be had (another port, TLS, a firewall), its port has to do: a master that shares nothing leads once it listens.
 local function ask(master, env)
@@ -33,25 +38,39 @@ local function ask(master, env)
   local text = not env.SPARK_SSL_ENABLED and leader.page(host, env.MASTER_UI_PORT)
   local page = text and pages.master(text)
   if page and page.port == master.port then return page.status, text end    -- else it is the page of another master on that host
-  local connected = task.within(CONNECT, require("appliance.core.probe").wait, { host = host, port = master.port, period = 0.25 })
-  return connected and "ALIVE" or nil
+  return is_open(host, master.port) and "ALIVE" or nil
 end
 
---- Asks all at once; over with the first that leads.
-function leader.find(masters, env)
+--- Asks all at once; over with the first whose answer(master) is good -> true, and what it gave besides | false
+local function first_of(masters, answer)
   local results = task.queue()
   local asking <close> = task.group()
   for _, master in ipairs(masters) do
     asking:start(function()
-      local status, page = task.within(LONGEST, ask, master, env)
-      results:put { status = status, page = page }
+      local good, more = task.within(LONGEST, answer, master)
+      results:put { good = good, more = more }
     end)
   end
   for _ = 1, #masters do
     local result = results:get()
-    if result.status == "ALIVE" then return true, result.page end
+    if result.good then return true, result.more end
   end
   return false
+end
+
+function leader.find(masters, env)
+  return first_of(masters, function(master)
+    local status, page = ask(master, env)
+    return status == "ALIVE", page
+  end)
+end
+
+--- Does any of their hosts take connections on that port? Costs nobody a page, nor a line in a log.
+function leader.listens(masters, port)
+  return (first_of(masters, function(master)
+    local host = numeric(master.host)
+    return host and is_open(host, port)
+  end))
 end
 
 return leader

@@ -30,8 +30,9 @@ local function registration(options)
   return pages.state_of(page, id) == "ALIVE" and "registered" or "unregistered"
 end
 
---- Puts a word into `inbox` whenever the worker says that it has lost its master. Through all its runs, and plans that have it again.
-local function listen(inbox)
+--- Puts a word into `inbox` whenever the worker says that it has lost its master, for ever: through all its runs, and plans that have it
+--- again.
+function minder.listen(inbox)
   local supervise = require "appliance.core.supervise"
   while true do
     local following <close> = supervise.follow "worker"
@@ -51,7 +52,7 @@ end
 function minder.run(options)
   local supervise, log = require "appliance.core.supervise", require "appliance.core.log"
   local inbox, watch = options.inbox or task.queue(), lost.new(options.env.WORKER_LOST_AFTER)
-  local listening <close> = task.start("worker's registration", listen, inbox) -- luacheck: ignore
+  local listening <close> = task.start("worker's registration", minder.listen, inbox) -- luacheck: ignore
   while true do
     if options.patience then watch.patience = options.patience() end
     local run = run_of(supervise.view "worker")

@@ -32,6 +32,8 @@ end
 
 local function age(at, now) return at and at > 0 and math.max(0, math.floor((now - at) * 1000) / 1000) or nil end
 
+local FOLLOWS_A_MASTER <const> = { ["spark.worker"] = true, ["spark.thriftserver"] = true }
+
 local unwell = { failed = true, backoff = true, clearing = true, unspawned = true }
 
 --- One service: the supervisor's view, told in ages instead of instants. `planned`: the plan's service, with its role.
@@ -50,6 +52,9 @@ function status.service(node, view, planned)
   }
   local place = require("appliance.control").place()
   if place then shown.reason = place:reason(view) or shown.reason end
+  if view.state == "up" and planned and FOLLOWS_A_MASTER[planned.role] then
+    shown.reason = shown.reason or require("appliance.control").silence()
+  end
   if unwell[view.state] or view.crashes > 0 and view.state ~= "up" then
     local text = node.supervise.tail(view.name, TAIL)
     shown.output = text and text ~= "" and text or nil
