@@ -95,6 +95,9 @@ IN_KEEPER static int keeper(void *argument)
         call(SYS_close_range, 0, f->writes - 1, 0, 0);
     call(SYS_prctl, PR_SET_NAME, (long)"lease-keeper", 0, 0);
     call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+    /* When many wake at once, as at a thaw, it is the first, where we may say so. It computes for microseconds. */
+    struct sched_param first = {.sched_priority = 1};
+    call(SYS_sched_setscheduler, 0, SCHED_FIFO, (long)&first, 0);
     int timer = -1;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
     /* If the one who made us is gone already there is nobody to keep time for, and the process goes with us. */
