@@ -219,6 +219,52 @@ describe("a cluster", function()
     assert.equal(0, cluster.double.master + cluster.double.thriftserver)
   end)
 
+  --- Seconds from ZooKeeper's return after an outage until a master is ALIVE; who leads and who runs SQL before it: the same node or two.
+  local function back_after_outage(together)
+    local zookeeper = require "appliance.simulate.zookeeper"
+    local cluster = settled()
+    if not together then
+      leader(cluster):kill "master"
+      cluster:pass(6)
+    end
+    assert.equal(together, leader(cluster) == cluster:sql())
+    zookeeper.stop(cluster.servers)
+    cluster:pass(8)
+    zookeeper.serve(cluster.servers)
+    local took = seconds_until(cluster, 30, function() return cluster:leader() end)
+    cluster:pass(6)
+    assert.same({}, cluster:faults())
+    return took, cluster
+  end
+
+  it("does not wait after an outage for its SQL server that ended in it, wherever that was", function()
+    for _, together in ipairs { true, false } do
+      local took, cluster = back_after_outage(together)
+      assert.is_true(took < 2.5, ("%.2f s: %s"):format(took, cluster:story()))      -- a recovery that waits takes four
+      assert.matches("record of our ended SQL server %(app%-", cluster:story())
+    end
+  end)
+
+  it("lets its leader alone remove the record of an SQL server that ends while one leads", function()
+    local cluster = settled()
+    local sql = cluster:sql()
+    sql:kill "thriftserver"
+    cluster:pass(5)
+    assert.is_nil(cluster:story():find "record of our ended SQL server")
+    assert.equal(2, sql.services.thriftserver.starts)
+    assert.same({}, cluster:faults())
+  end)
+
+  it("knows its SQL server's record again after the power of all nodes was cut", function()
+    local cluster = settled()
+    for _, node in ipairs(cluster.nodes) do node:crash() end
+    cluster:pass(1)
+    for _, node in ipairs(cluster.nodes) do node:boot() end
+    cluster:pass(20)
+    assert.same({}, cluster:faults())
+    assert.matches("Spark's record", cluster:story(), 1, true)
+  end)
+
   it("waits with its masters for ZooKeeper, so that none is STANDBY for ever", function()
     local zookeeper = require "appliance.simulate.zookeeper"
     local cluster = simulated.new {}

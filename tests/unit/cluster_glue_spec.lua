@@ -5,7 +5,7 @@ local health = require "appliance.cluster.health"
 local json = require "appliance.json"
 local picture = require "appliance.cluster.picture"
 
-describe("a master's lines", function()
+describe("a daemon's lines", function()
   it("name its sessions", function()
     local line = "INFO ClientCnxn: Session establishment complete on server localhost/127.0.0.1:41000, session id = 0x100000db22b0011, "
       .. "negotiated timeout = 10000"
@@ -21,6 +21,12 @@ describe("a master's lines", function()
     assert.equal("STANDBY", state "INFO Master: Starting Spark master at spark://10.0.0.1:7077")
     assert.equal("STANDBY", state "ERROR Master: Leadership has been revoked -- master shutting down.")
     assert.is_nil(daemons.read "INFO Master: Registering worker 10.0.0.1:41234 with 2 cores, 2.0 GiB RAM")
+  end)
+
+  it("tell under what name a driver was registered", function()
+    local line = "INFO StandaloneSchedulerBackend: Connected to Spark cluster with app ID app-20261123080512-0003"
+    assert.same({ kind = "app", app = "app-20261123080512-0003" }, daemons.read(line))
+    assert.same({ kind = "app", app = "app-20261123080512-0003" }, daemons.read('{"msg":"' .. line .. '","context":{}}'))
   end)
 
   it("are the same inside JSON", function()

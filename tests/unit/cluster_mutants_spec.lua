@@ -160,6 +160,18 @@ describe("the schedules", function()
     end
   end })
 
+  is_noticed("the record of an SQL server that has ended is removed while somebody may lead who has read it", {
+    { sql, "event", function(event)
+      return function(self, what)
+        local app = self.app
+        event(self, what)
+        if what.service == "thriftserver" and what.kind == "ended" and app then
+          self:spawn("record", function() self.zk:delete(self.path.status .. "/app_" .. app) end)
+        end
+      end
+    end },
+  }, { faults = { "kill_master", "kill_sql" }, count = 8, seeds = 400, why = "ALIVE" })
+
   is_noticed("creates are not protected against a lost answer", {}, { faults = { "lose_create", "kill_master", "crash" }, count = 6,
     seeds = 400, tamper = function(client)
       return setmetatable({ create = function(_, path, data, options)
@@ -205,6 +217,36 @@ describe("what a step is worth in time", function()
   it("a dead node's records: a recovery that waits for them", function()
     local with_them = seconds_after(crash)
     with({ { undertaker, "clear_records", always(true) } }, function() assert.is_true(seconds_after(crash) > with_them + 3) end)
+  end)
+
+  --- Seconds from ZooKeeper's return after an outage, in which all that has a lease ends; SQL was on the leader's node, or on another.
+  local function seconds_after_outage(together)
+    local zookeeper = require "appliance.simulate.zookeeper"
+    local cluster, first = settled(5)
+    if not together then
+      kill(first)
+      cluster:pass(6)
+    end
+    zookeeper.stop(cluster.servers)
+    cluster:pass(8)
+    zookeeper.serve(cluster.servers)
+    local began = cluster.clock.now
+    repeat cluster:pass(0.05) until cluster:leader() or cluster.clock.now - began > 60
+    return cluster.clock.now - began
+  end
+
+  it("the record of its own SQL server that has ended: a recovery that waits for it", function()
+    for _, together in ipairs { true, false } do
+      local without_it = seconds_after_outage(together)
+      with({ { undertaker, "clear_apps", always(true) } }, function()
+        assert.is_true(seconds_after_outage(together) > without_it + 3)
+      end)
+    end
+  end)
+
+  it("a dead latch that waits for its turn: the same, where another's is the first", function()
+    local without_it = seconds_after_outage(false)
+    with({ { undertaker, "has_apps_left", always(false) } }, function() assert.is_true(seconds_after_outage(false) > without_it + 3) end)
   end)
 
   it("restarting who is STANDBY for ever: a leader at all", function()

@@ -73,6 +73,15 @@ describe("log4j2.properties", function()
       assert.is_nil(log4j2.keys({})["logger.applianceMaster.name"])
     end)
 
+    it("hears of its SQL server's registration, and keeps other drivers as quiet as they are", function()
+      local keys = log4j2.keys { level = "error", election = true }
+      assert.equal("org.apache.spark.scheduler.cluster.StandaloneSchedulerBackend", keys["logger.applianceDriver.name"])
+      assert.equal("${sys:appliance.log.driver:-error}", keys["logger.applianceDriver.level"])
+      assert.equal("${sys:appliance.log.driver:-warn}", with(WHOLE)["logger.applianceDriver.level"])
+      assert.equal("${sys:appliance.log.driver:-debug}", with(WHOLE .. "logger.d.level = debug\nlogger.d.name = "
+        .. "org.apache.spark.scheduler.cluster.StandaloneSchedulerBackend\n")["logger.d.level"])
+    end)
+
     it("adds nothing to a file whose root is on the console", function()
       local map = with(WHOLE)
       assert.equal("info", map["logger.applianceMaster.level"])

@@ -16,10 +16,10 @@
 --   lease(name, due_boot_ns): "node" for the master, "sql" for the thrift server; 0 ends it now
 --   kill(service); stop(service): orderly, waits; start(service): wanted again (it then waits for its lease)
 --   probe(page) -> what a master or worker says of itself there, { status = "ALIVE" ... } | nil, err; waits
---   events: a queue of { kind =, service =, pid =, id = (session), state =, unasked = }, where kind is
---     "started", "ended", "ready", "unready", "failed" (it can't be started, so it has no run), "session" or "state"; "leave" (everything
---     is about to be stopped) and "left" (it has)
---     session and state come in the order of its log; ended is the last of a pid: nobody of it is left
+--   events: a queue of { kind =, service =, pid =, id = (session), state =, app =, unasked = }, where kind is
+--     "started", "ended", "ready", "unready", "failed" (it can't be started, so it has no run), "session", "state" or "app"; "leave"
+--     (everything is about to be stopped) and "left" (it has)
+--     session, state and app come in the order of its log; ended is the last of a pid: nobody of it is left
 -- Invariants: a lease is given only as the answer to a write of this session that proved membership (beats.lua), and is taken back
 -- by nobody but this agent and its own deadline. Who ends the agent or closes its client gives up both leases first: `close` does.
 local member = require "appliance.cluster.member"
@@ -48,6 +48,7 @@ agent.LIMITS = {
   standby = 2,         -- a standby may lose its latch for so long: it makes another after a new connection
   disputed = 2,        -- we lead and another's latch is the first, for so long: one of the two is wrong
   answer = 0.25,       -- a worker that lives answers within so long
+  linger = 20,         -- a dead latch of ours behind others may stand so much longer, until our SQL server's record can go (masters.lua)
   forget = 90,         -- a dead master's session can't make another latch: Spark's sessions end after 40
   failures = 3,        -- failed thrift servers until another node tries
   healthy = 600,       -- a failure is forgotten after so long
@@ -72,6 +73,7 @@ function agent.new(options)
     peers = {}, latches = {}, latch_stat = {},
     active = nil,                                 -- { version, number of it } as ROOT/version has it
     sessions_told = 0, master = nil, dead = {},   -- the running master; sessions of those that ended
+    app = nil, dead_apps = {},                    -- as what masters know our thrift server; what those that ended were
     joins = 0, failures = {}, holding = nil, tasks = {}, last_task = 0, began = world.task.now(),
   }, agent)
   self.beat_now, self.done = self.task.queue(1), self.task.queue()

@@ -3,21 +3,28 @@
 ---   { kind = "failed", service = "thriftserver" }         it can't be started at all (its directory is gone ...): no run, and none to come
 ---   { kind = "session", service = "master", pid =, id = 72057654… }      a session with ZooKeeper, as its log names it
 ---   { kind = "state", service = "master", pid =, state = "STANDBY" | "RECOVERING" | "ALIVE" }
+---   { kind = "app", service = "thriftserver", pid =, app = "app-2026…" }     under what name the masters know it
 --- Order is the contract: what a run printed comes before its "ended", which is the last of a pid.
 local task = require "appliance.core.task"
 
 local daemons = {}
 
---- What is looked for in a master's lines. ClientCnxn tells each session once it is there, and Spark's master opens two
---- (leader latch and persistence), and new ones after an expiry; render/log4j2.lua keeps these lines on the console.
+--- What is looked for in a daemon's lines. ClientCnxn tells each session of a master once it is there, and Spark's master opens two (leader
+--- latch and persistence), and new ones after an expiry; a driver tells the id that a master gave it. render/log4j2.lua keeps these lines
+--- on the console.
 daemons.NEEDLES = {
-  "session id = 0x", "Starting Spark master at", "I have been elected leader!", "Recovery complete", "Leadership has been revoked",
+  master = {
+    "session id = 0x", "Starting Spark master at", "I have been elected leader!", "Recovery complete", "Leadership has been revoked",
+  },
+  thriftserver = { "Connected to Spark cluster with app ID" },
 }
 
---- One line of a master -> event without service and pid | nil. Pure.
+--- One line of a daemon -> event without service and pid | nil. Pure.
 function daemons.read(line)
   local id = line:match "Session establishment complete.*session id = (0x%x+)"
   if id then return { kind = "session", id = math.tointeger(tonumber(id)) } end
+  local app = line:match "Connected to Spark cluster with app ID ([%w%-_.]+)"
+  if app then return { kind = "app", app = app } end
   local state = line:match "I have been elected leader! New state: (%u+)"
   if state then return { kind = "state", state = state == "ALIVE" and "ALIVE" or "RECOVERING" } end
   if line:find("Recovery complete", 1, true) then return { kind = "state", state = "ALIVE" } end
@@ -77,7 +84,7 @@ end
 function daemons.follow(supervise, tell, log)
   local tasks = {}
   for _, name in ipairs { "master", "worker", "thriftserver" } do
-    tasks[#tasks + 1] = task.start("runs of " .. name, follow, supervise, name, name == "master" and daemons.NEEDLES or nil, tell, log)
+    tasks[#tasks + 1] = task.start("runs of " .. name, follow, supervise, name, daemons.NEEDLES[name], tell, log)
   end
   tasks[#tasks + 1] = task.start("starts of thriftserver", follow_failures, supervise, "thriftserver", tell)
   return tasks

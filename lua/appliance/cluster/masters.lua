@@ -2,6 +2,8 @@
 -- Spark's master tells the ids of its ZooKeeper sessions in its log; its latch is the child of leader_election that one of them owns.
 -- A dead master's latch blocks the election until its session ends (40 s), so it is removed as soon as the supervisor says *ended*
 -- (waitpid, and nobody of it left), and never before: the latch of a living leader elects a second one, and nobody tells the first.
+-- A new leader would also wait for our SQL server to answer, if that has ended while nobody led who would have missed it: so its record in
+-- master_status goes first, by the id that its log told, under a latch of ours that is the first (undertaker.lua says why).
 -- So the other way round: a latch of a living master that vanished means that somebody else may be elected, and a LeaderLatch
 -- doesn't watch its own node. We do, and kill that master.
 local json = require "appliance.json"
@@ -36,6 +38,14 @@ end
 
 -- ---------------------------------------------------------------- the record
 
+--- What Spark's masters may have recorded of ours: the thrift server, and those that have ended.
+local function own_apps(self)
+  local all = {}
+  for app in pairs(self.dead_apps) do all[app] = true end
+  if self.app then all[self.app] = true end
+  return tree.keys(all)
+end
+
 local function own_sessions(self)
   local all = {}
   for session in pairs(self.dead) do all[session] = true end
@@ -50,6 +60,9 @@ local function adopt(self, data)
   if data.guid == self.node.guid and self.task.now() - self.began < 2 * self.limit.kill then return false end
   for _, session in ipairs(data.sessions or {}) do
     if not living[session] and not self.dead[session] then self.dead[session] = self.task.now() end
+  end
+  for _, app in ipairs(type(data.apps) == "table" and data.apps or {}) do
+    if app ~= self.app and not self.dead_apps[app] then self.dead_apps[app] = self.task.now() end
   end
   return true
 end
@@ -71,7 +84,8 @@ function masters.record(self)
   if not text and stat.code ~= "NONODE" then return self.limit.retry end
   if text and not session.recorded and not adopt(self, tree.decode(text)) then return self.limit.retry end
   local sessions = own_sessions(self)
-  local data = tree.encode { node = self.me, host = self.node.host, guid = self.node.guid, dir = self.dir, sessions = json.array(sessions) }
+  local data = tree.encode { node = self.me, host = self.node.host, guid = self.node.guid, dir = self.dir, sessions = json.array(sessions),
+    apps = json.array(own_apps(self)) }
   -- The check says that the name is still ours at the moment of the write.
   local done = self.zk:multi { { "check", self.path.node, -1 },
     text and { "set", self.path.record, data, stat.version } or { "create", self.path.record, data, {} } }
@@ -84,26 +98,34 @@ end
 
 -- ---------------------------------------------------------------- latches
 
+--- Does our latch, behind others, have to wait? Once it is the first the record of our dead SQL server may go, which must happen before
+--- anybody is elected. A leader that lives has missed that SQL server, and removes the record by itself.
+local function waits_for_its_turn(self, latch)
+  return self.task.now() - self.dead[latch.owner] < self.limit.linger and undertaker.has_apps_left(self)
+end
+
 --- Removes what dead masters of ours left, as it was read. -> is nothing of it left, seconds until another latch may go or nil
 -- A latch goes `settle` after its master, not at once: a worker that loses its master asks all others in the same moment, and one that has
 -- just been elected, and not yet heard from all, would take what it tells of its executors for unknown and have them killed (seen on
 -- 4.1.1; a STANDBY only says that it is one).
 function masters.bury(self)
-  local clean, soon = true, nil
+  local clean, soon, is_first = true, nil, true
   if self.leaving then undertaker.clear_own(self) end
   for _, latch in ipairs(self.latches) do
-    local living = self.master and self.master.sessions[latch.owner]
-    local left = self.dead[latch.owner] and self.dead[latch.owner] + self.limit.settle - self.task.now() or 0
-    if left > 0 and not living then
+    local is_dead = self.dead[latch.owner] and not (self.master and self.master.sessions[latch.owner])
+    local left = is_dead and self.dead[latch.owner] + self.limit.settle - self.task.now() or 0
+    local stands = true
+    if left > 0 then
       clean, soon = false, math.max(left, soon or 0)
-    elseif self.dead[latch.owner] and not living then
+    elseif is_dead and (is_first and not undertaker.clear_apps(self, latch) or not is_first and waits_for_its_turn(self, latch)) then
+      clean = false
+    elseif is_dead then
       local gone, err = self.zk:delete(self.path.latches .. "/" .. latch.name, latch.version)
-      if gone then
-        self.log.info(("the latch of our ended master (session %s) is removed"):format(latch.owner))
-      elseif err.code ~= "NONODE" then
-        clean = false
-      end
+      stands = not gone and err.code ~= "NONODE"
+      if gone then self.log.info(("the latch of our ended master (session %s) is removed"):format(latch.owner)) end
+      clean = clean and not stands
     end
+    is_first = is_first and not stands
   end
   local now = self.task.now()
   for _, session in ipairs(tree.keys(self.dead)) do
@@ -111,6 +133,9 @@ function masters.bury(self)
       self.dead[session] = nil
       self.sessions_told = self.sessions_told + 1
     end
+  end
+  for _, app in ipairs(tree.keys(self.dead_apps)) do
+    if now - self.dead_apps[app] > self.limit.forget then self.dead_apps[app] = nil end
   end
   return clean, soon
 end

@@ -2,7 +2,8 @@
 -- Spark's masters hold. Nothing here decides anything.
 -- self.peers[name] = { name, standing, data, owner, joined (grows), seen (it stood while we looked), since (of standing or not),
 --   record = { number (version), data } or nil, absent (since when it was not standing, as far as we know) }
--- self.latches = sorted { { name, owner, version } }, the leader's first; self.latches_known: they were read at least once.
+-- self.latches = sorted { { name, owner, version } }, the leader's first; self.latches_known: they were read at least once;
+-- self.latches_whole: none was left out because its owner could not be read.
 local member = require "appliance.cluster.member"
 local tree = require "appliance.cluster.tree"
 
@@ -122,13 +123,19 @@ function peers.latches_now(self)
   return whole and latches
 end
 
+--- Is this latch certainly the first of all? Waits, where the list has a gap.
+function peers.is_first(self, latch)
+  local latches = self.latches_whole and self.latches or peers.latches_now(self)
+  return latches ~= nil and latches[1] ~= nil and latches[1].name == latch.name
+end
+
 local function follow_latches(self)
   local path = self.path.latches
   each_list(self, path, function(list)
-    local latches = peers.read_latches(self, path, list.names or {})
+    local latches, whole = peers.read_latches(self, path, list.names or {})
     local there = {}
     for _, latch in ipairs(latches) do there[latch.name] = latch end
-    self.latch_stat, self.latches, self.latches_known = there, latches, true
+    self.latch_stat, self.latches, self.latches_known, self.latches_whole = there, latches, true, whole
     self:changed(#peers.leaders(self) < 2)                 -- of several who say they lead, the view shows the first latch's
   end)
 end

@@ -21,11 +21,15 @@ function sql.event(self, event)
   if event.kind == "ready" or event.kind == "unready" then
     self.sql_ready = event.kind == "ready"
   elseif event.kind == "started" then
-    self.sql_ready, self.sql_runs, self.sql_refused = false, true, nil
+    self.sql_ready, self.sql_runs, self.sql_refused, self.app = false, true, nil, nil
   elseif event.kind == "failed" then                       -- there was no run that could end, and none will be tried
     self.sql_refused, self.queue_stale = self.task.now(), true
+  elseif event.kind == "app" then
+    self.app, self.sessions_told = event.app, self.sessions_told + 1       -- into the record: masters.lua
   elseif event.kind == "ended" then
     self.sql_ready, self.sql_runs = false, false
+    if self.app then self.dead_apps[self.app] = self.task.now() end
+    self.app = nil
     if event.unasked and self.holding and self.holding.live then
       local now, recent = self.task.now(), {}
       for _, at in ipairs(self.failures) do

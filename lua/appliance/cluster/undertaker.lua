@@ -6,6 +6,9 @@
 -- The records of a node go first, for the election follows the latch at once; and only when that latch is the first one: under a
 -- living leader nobody else may touch Spark's records. A worker that answers is left its record, whatever became of its node's session:
 -- it will answer the new leader, too, and keep its executors.
+-- Each removal of a record checks, in its own multi, that the dead latch still stands. While the first latch stands nobody else is
+-- elected, so nobody has read the record: a master that has, and does not find it when it wants to remove it, breaks off and never
+-- completes its recovery.
 local peers = require "appliance.cluster.peers"
 local tree = require "appliance.cluster.tree"
 
@@ -49,8 +52,20 @@ local function is_alive(self, peer, name)
   return type(answer) == "table" and name == "worker_" .. tostring(answer.id)
 end
 
---- Removes them, under the operations that prove our right to. -> true, or nil: to be tried again
-function undertaker.clear_records(self, dir, peer, proof)
+--- That no one may be leading but the dead one whose latch it is, the first.
+local function stands(self, latch) return { "check", self.path.latches .. "/" .. latch.name, latch.version } end
+
+--- Of a record's name: is it an application that this node said was its own?
+local function is_told(peer, name)
+  local apps = peer.record and peer.record.data.apps
+  for _, app in ipairs(type(apps) == "table" and apps or {}) do
+    if name == "app_" .. app then return true end
+  end
+  return false
+end
+
+--- Removes them, while that latch stands, under the operations that prove our right to. -> true, or nil: to be tried again
+function undertaker.clear_records(self, dir, peer, proof, latch)
   local host, ports, shared = address_of(self, peer)
   if not host then return true end
   local status = dir .. "/master_status"
@@ -60,14 +75,17 @@ function undertaker.clear_records(self, dir, peer, proof)
     local doomed = tree.worker_is_of(name, host, ports)
     if doomed and proof[1] then
       doomed = not is_alive(self, peer, name)
+    elseif not doomed and is_told(peer, name) then
+      doomed = true
     elseif not doomed and not shared and name:find("^app_") then
       local data = self.zk:get(status .. "/" .. name)
       doomed = data and tree.driver_host(data) == host
     end
     if doomed then
-      local done, why = self.zk:multi(with({ { "delete", status .. "/" .. name, -1 } }, proof))
+      local done, why = self.zk:multi(with({ { "delete", status .. "/" .. name, -1 }, stands(self, latch) }, proof))
+      if not done and why.index == 2 then return true end    -- the latch is gone: it is the next leader's affair
       if not done and not (why.index == 1 and why.code == "NONODE") then return nil end
-      self.log.info(("%s: Spark's record %s is removed, so that no new leader waits for it"):format(peer.name, name))
+      if done then self.log.info(("%s: Spark's record %s is removed, so that no new leader waits for it"):format(peer.name, name)) end
     end
   end
   return true
@@ -76,8 +94,36 @@ end
 --- On leaving: our worker is stopped and our master has ended, so what a new leader would wait for goes before our latch does.
 function undertaker.clear_own(self)
   local first, me = self.latches[1], self.peers[self.me]
-  if not me or not first or not self.dead[first.owner] then return end
-  undertaker.clear_records(self, self.dir, me, {})
+  if not me or not first or not self.dead[first.owner] or not peers.is_first(self, first) then return end
+  undertaker.clear_records(self, self.dir, me, {}, first)
+end
+
+local function app_path(self, app) return self.path.status .. "/app_" .. app end
+
+--- Is anything recorded of our thrift servers that have ended?
+function undertaker.has_apps_left(self)
+  local found = false
+  for _, app in ipairs(tree.keys(self.dead_apps)) do
+    local stat = self.zk:exists(app_path(self, app))
+    if stat == false then self.dead_apps[app] = nil else found = true end
+  end
+  return found
+end
+
+--- Our thrift servers that have ended, while a dead latch of ours is the first: nobody was elected since our master led, and nobody is
+--- until we remove that latch, after this. -> true, or nil: to be tried again
+function undertaker.clear_apps(self, latch)
+  if not self.latches_whole and next(self.dead_apps) and not peers.is_first(self, latch) then return nil end
+  for _, app in ipairs(tree.keys(self.dead_apps)) do
+    local done, err = self.zk:multi { { "delete", app_path(self, app), -1 }, stands(self, latch) }
+    if not done and not err.index then return nil end
+    if not done and err.index == 2 then return true end
+    self.dead_apps[app] = nil
+    if done then
+      self.log.info(("Spark's record of our ended SQL server (%s) is removed, so that no new leader waits for it"):format(app))
+    end
+  end
+  return true
 end
 
 -- ---------------------------------------------------------------- the dead
@@ -113,12 +159,12 @@ end
 --- -> true when done with, or nil
 local function bury(self, peer, latches)
   local proof, record = undertaker.proof(self, peer.name), peer.record
-  if latches[1] == self.latches[1] then
-    if not undertaker.clear_records(self, self.dir, peer, proof) then return nil end
+  if peers.is_first(self, latches[1]) then
+    if not undertaker.clear_records(self, self.dir, peer, proof, latches[1]) then return nil end
     for _, name in ipairs(peers.names(self)) do        -- a new leader would wait for other dead workers just so
       local other = self.peers[name]
       if other ~= peer and not other.standing and other.seen and self.task.now() - other.since < RECENT then
-        undertaker.clear_records(self, self.dir, other, undertaker.proof(self, name))
+        undertaker.clear_records(self, self.dir, other, undertaker.proof(self, name), latches[1])
       end
     end
   end

@@ -9,12 +9,19 @@ local ALWAYS = {
   ["logger.zookeeperClient.level"] = "info",
 }
 
---- What a node of a cluster must hear of its master, whatever the user's file says: cluster/daemons.lua reads these lines from the console.
---- Sessions come from the ZooKeeper client above, elections from the master itself.
+--- What a node of a cluster must hear of its master and its SQL server, whatever the user's file says: cluster/daemons.lua reads these
+--- lines from the console. Sessions come from the ZooKeeper client above, elections from the master itself, and what it was registered as
+--- from the driver; that of a person at a terminal keeps the level there is.
 local ELECTION = {
   ["logger.applianceMaster.name"] = "org.apache.spark.deploy.master.Master",
   ["logger.applianceMaster.level"] = "info",
+  ["logger.applianceDriver.name"] = "org.apache.spark.scheduler.cluster.StandaloneSchedulerBackend",
+  ["logger.applianceDriver.level"] = "",                       -- driver_level
 }
+
+--- A system property that our SQL server is started with, and no other driver.
+log4j2.DRIVER_PROPERTY = "appliance.log.driver"
+local function driver_level(level) return ("${sys:%s:-%s}"):format(log4j2.DRIVER_PROPERTY, level) end
 
 --- What Spark's own defaults (org/apache/spark/log4j2-defaults.properties, the same in 3.5 and 4.1) turn down.
 local QUIET = {
@@ -62,6 +69,7 @@ function log4j2.keys(options)
   end
   for key, value in pairs(ALWAYS) do keys[key] = value end
   for key, value in pairs(options.election and ELECTION or {}) do keys[key] = value end
+  if options.election then keys["logger.applianceDriver.level"] = driver_level(level) end
   for class, its_level in pairs(options.loggers or {}) do
     local name = "logger." .. class:gsub("[^%w]", "_")
     keys[name .. ".name"], keys[name .. ".level"] = class, its_level
@@ -98,7 +106,8 @@ end
 --- Keys that have to win over the user's -> { key = value }, set of our keys that must go (the user has a logger of that name already).
 local function demands(map)
   local on_console, wanted, dropped, needs_appender = root_is_on_console(map), {}, {}, false
-  for _, ours in ipairs { "zookeeperClient", "applianceMaster" } do
+  local root = map["rootLogger.level"] or (map.rootLogger or ""):match "^%s*(%a+)" or "error"
+  for _, ours in ipairs { "zookeeperClient", "applianceMaster", "applianceDriver" } do
     local class = ALWAYS["logger." .. ours .. ".name"] or ELECTION["logger." .. ours .. ".name"]
     local id = ours
     for key, value in pairs(map) do
@@ -108,7 +117,7 @@ local function demands(map)
     if id ~= ours then
       dropped["logger." .. ours .. ".name"], dropped["logger." .. ours .. ".level"] = true, true
     end
-    wanted["logger." .. id .. ".level"] = "info"
+    wanted["logger." .. id .. ".level"] = ours == "applianceDriver" and driver_level(map["logger." .. id .. ".level"] or root) or "info"
     local is_apart = (map["logger." .. id .. ".additivity"] or "true"):lower() == "false"
     if is_apart or not on_console then
       wanted["logger." .. id .. ".appenderRef.appliance.ref"] = "appliance"

@@ -72,7 +72,7 @@ function start_service(self, name)
   service.last_start = self.clock.now
   note(self, "%s started", name)
   local host = self.jvms[name]
-  local owner = { name = self.name, wire = self.wire,
+  local owner = { name = self.name, wire = self.wire, address = self.address, is_up = function() return self.up and not self.frozen end,
     tell = function(kind, fields) tell(self, name, kind, fields) end,
     is_blind = function()
       local blind = self.blind
@@ -386,6 +386,24 @@ function cluster:workers()
   return living
 end
 
+--- What would answer a new leader: the workers, and thrift servers that were registered.
+function cluster:answering()
+  local living = self:workers()
+  for _, each in ipairs(self.nodes) do
+    local process = each.up and not each.frozen and each.services.thriftserver.process
+    if process and not process.dying and process.app then living["app_" .. process.app] = true end
+  end
+  return living
+end
+
+--- A master of a version that is ALIVE and goes on, as those see it who are connected to it: a process, or nil.
+function cluster:alive_master(dir)
+  for _, each in ipairs(self.nodes) do
+    local process = each.up and not each.frozen and not each.jvm_stopped and each.wire.up and each.services.master.process
+    if process and not process.dying and process.state == "ALIVE" and process.dir == dir then return process end
+  end
+end
+
 --- Who serves now: its process runs and is not frozen. One thawed a moment ago has its KILL on the way, when it is due.
 local function is_serving(each, name)
   local process = each.up and each.services[name].process
@@ -485,6 +503,10 @@ function cluster:faults(quiet)
       if leader and not (view and view.leader and view.leader.node == leader.name) then wrong("%s does not know who leads", each.name) end
       if sql and not (view and view.sql.holder == sql.name and view.sql.address) then wrong("%s does not know where SQL is", each.name) end
     end
+  end
+  local app = sql and sql.services.thriftserver.process.app
+  if leader and app and not self.servers.nodes[("%s/master_status/app_%s"):format(leader.dir, app)] then
+    wrong("the leader has no record of the thrift server")
   end
   for _, name in pairs(owners) do wrong("the latch %s is nobody's", name) end
   return faults

@@ -1,7 +1,8 @@
 --- Spark's daemons as a simulated cluster sees them: a master that elects itself by Curator's latch, and a thrift server.
 -- What real masters were seen to do (docs/ha.md): the log names the session, a master started while ZooKeeper does not answer stays
 -- STANDBY for ever, a leader that loses its connection exits 0 at once, a standby makes another latch, nobody watches its own latch,
--- a new leader waits for recorded workers that are dead; the latch of a dead process stays until its session ends.
+-- a new leader waits for recorded workers and applications that are dead, and never gets through with it when one of their records is
+-- gone by then; a leader misses an application whose connection ends; the latch of a dead process stays until its session ends.
 local zookeeper = require "appliance.simulate.zookeeper"
 
 local spark = {}
@@ -96,19 +97,34 @@ function master:recover()
   local status, task, times = self.dir .. "/master_status", self.host.task, spark.TIMES
   self.client:ensure(status)
   local names = self.client:children(status) or {}
-  local living, waits = self.cluster:workers(), false
+  local living, waits = self.cluster:answering(), false
   for _, name in ipairs(names) do
     if not living[name] then waits = true end
   end
   if names[1] then task.sleep(waits and times.recovery or times.answer) end
+  local late = self.cluster:answering()
   for _, name in ipairs(names) do
-    if not living[name] then self.client:delete(status .. "/" .. name) end
+    if not living[name] and not late[name] then
+      local gone, err = self.client:delete(status .. "/" .. name)
+      if not gone and err.code == "NONODE" then return end     -- an exception; its state is COMPLETING_RECOVERY from here on
+    end
   end
+  living = self.cluster:workers()
   local sorted = {}
   for name in pairs(living) do sorted[#sorted + 1] = name end
   table.sort(sorted)
   set_state(self, "ALIVE")
   for _, name in ipairs(sorted) do self.client:create(status .. "/" .. name, "") end
+end
+
+--- A driver registers, or its connection ends. The record is the master's.
+function master:registers(app, host)
+  local path = ("%s/master_status/app_%s"):format(self.dir, app)
+  return self.client:create(path, ("\xac\xed\0\5 spark://CoarseGrainedScheduler@%s:40123"):format(host)) ~= nil
+end
+
+function master:misses(app)
+  self.host.task.start("application ends", function() self.client:delete(("%s/master_status/app_%s"):format(self.dir, app)) end)
 end
 
 --- The process is gone, now.
@@ -134,20 +150,34 @@ end
 local thriftserver = {}
 thriftserver.__index = thriftserver
 
-function spark.thriftserver(cluster, owner, host)
-  local self = setmetatable({ cluster = cluster, owner = owner, host = host, running = true }, thriftserver)
+function spark.thriftserver(cluster, owner, host, dir)
+  local self = setmetatable({ cluster = cluster, owner = owner, host = host, dir = dir, running = true }, thriftserver)
   self.main = host.task.start("thriftserver of " .. owner.name, function()
     host.task.sleep(1.5)
     self.is_ready = true
     owner.tell("ready", {})
   end)
+  self.registering = host.task.start("registration of " .. owner.name, function()
+    local app = ("app-20260101000000-%04d"):format(cluster.pids)
+    while true do
+      host.task.sleep(0.5)
+      local leader = owner.wire.up and cluster:alive_master(self.dir)
+      if leader and leader:registers(app, owner.address) then break end
+    end
+    self.app = app
+    owner.tell("app", { app = app })
+  end)
   return self
 end
 
+--- A leader that lives misses it, unless nothing tells it: the power of its node went, or the network.
 function thriftserver:die()
   if not self.running then return end
   self.running = false
   self.main:cancel()
+  self.registering:cancel()
+  local leader = self.app and self.owner.is_up() and self.owner.wire.up and self.cluster:alive_master(self.dir)
+  if leader then leader:misses(self.app) end
 end
 
 function thriftserver.freeze() end

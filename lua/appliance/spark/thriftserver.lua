@@ -59,7 +59,8 @@ return function(here, options)
       before = options.class_path or here:mounted "spark.driver.extraClassPath",
       conf = here.directories.conf, after = here.class_path_after,
       heap = shares.thrift_memory, flags = here:flags "thriftserver",
-      properties = here:properties { ["derby.system.home"] = here.directories.sql, ["derby.connection.requireAuthentication"] = "false" },
+      properties = here:properties { ["derby.system.home"] = here.directories.sql, ["derby.connection.requireAuthentication"] = "false",
+        [require("appliance.render.log4j2").DRIVER_PROPERTY] = here.cluster and "info" or nil },
       options = here:driver_options(),
       arguments = joined({
         "--master", options.masters or here.masters, "--class", CLASS, "--name", "Thrift JDBC/ODBC Server",
