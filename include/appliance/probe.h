@@ -1,7 +1,8 @@
 /* probe.h - finds out whether a service answers: a connection to its port, a small HTTP GET, or a line it printed.
  * One try at a time, bounded in time and bytes, on a numeric address (loopback in practice); allocates nothing after needle_new.
  * Until it is ready a try follows each period, and soon after each line the service prints (probe_line).
- * As a health probe it goes on at a slower pace and says when so many tries in a row have missed. */
+ * As a health probe it goes on at a slower pace and says when so many tries in a row have missed; one that could not be made, for want of
+ * descriptors or memory of our own, is no miss. */
 #ifndef APPLIANCE_PROBE_H
 #define APPLIANCE_PROBE_H
 

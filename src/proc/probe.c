@@ -69,12 +69,17 @@ static void hit(struct probe *p)
     ready(p);
 }
 
+static void explain(struct probe *p, const char *format, va_list arguments)
+{
+    int length = snprintf(p->why, sizeof p->why, "%s:%d: ", host_of(p), p->spec->port);
+    vsnprintf(p->why + length, sizeof p->why - (size_t)length, format, arguments);
+}
+
 __attribute__((format(printf, 2, 3))) static void miss(struct probe *p, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    int length = snprintf(p->why, sizeof p->why, "%s:%d: ", host_of(p), p->spec->port);
-    vsnprintf(p->why + length, sizeof p->why - (size_t)length, format, arguments);
+    explain(p, format, arguments);
     va_end(arguments);
     if (p->goal == PROBE_HEALTH && ++p->misses >= p->spec->health_misses) {
         void (*failing)(struct probe *, const char *) = p->failing;
@@ -83,6 +88,22 @@ __attribute__((format(printf, 2, 3))) static void miss(struct probe *p, const ch
         return;
     }
     next_try(p);
+}
+
+/* Nothing was asked, for want of something of ours (descriptors, memory, a port to go out from): that says nothing of the service, and
+ * one that does its work is not killed for it. */
+__attribute__((format(printf, 2, 3))) static void unasked(struct probe *p, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    explain(p, format, arguments);
+    va_end(arguments);
+    next_try(p);
+}
+
+static bool is_our_want(int code)
+{
+    return code == EADDRNOTAVAIL || code == EAGAIN || code == ENOBUFS || code == ENOMEM;
 }
 
 static void try_over(struct timer *t)
@@ -279,16 +300,16 @@ static void try_now(struct timer *t)
         return miss(p, "not a numeric address");
     int fd = sys.socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return miss(p, "socket: %s", strerror(errno));
+        return unasked(p, "socket: %s", strerror(errno));
     int code = sys.connect(fd, (struct sockaddr *)&address, size) < 0 ? errno : 0;
     struct err err = {0};
     if (code != 0 && code != EINPROGRESS && code != EINTR) {
         sys.close(fd);
-        return miss(p, "%s", strerror(code));
+        return is_our_want(code) ? unasked(p, "%s", strerror(code)) : miss(p, "%s", strerror(code));
     }
     if (!watch_start(&p->io, p->loop, fd, EPOLLOUT, connected, &err)) {
         sys.close(fd);
-        return miss(p, "%s", err.text);
+        return unasked(p, "%s", err.text);
     }
     p->phase = PROBE_CONNECTING;
     timer_start(&p->timer, p->loop, PROBE_TRY_MS, try_over);

@@ -437,6 +437,29 @@ static void without_descriptors_it_tries_again(void **unused)
     TURN_UNTIL(loop, readies == 1);
 }
 
+static void without_descriptors_a_service_is_not_blamed(void **unused)
+{
+    (void)unused;
+    serve();
+    server.answer = "HTTP/1.1 200 OK\r\n\r\n";
+    spec.health_misses = 3;
+    start(PROBE_HEALTH);
+    TURN_UNTIL(loop, server.requests >= 1);
+    int (*real)(int, int, int) = sys.socket;
+    sys.socket = no_socket;
+    for (int tries = 0; tries < 5; tries++) {
+        probe.why[0] = 0;
+        TURN_UNTIL(loop, strstr(probe.why, "Too many open files"));
+        assert_int_equal(failures, 0);
+        assert_int_equal(probe.misses, 0);
+    }
+    sys.socket = real;
+    int requests = server.requests;
+    TURN_UNTIL(loop, server.requests > requests);
+    unserve();
+    TURN_UNTIL(loop, failures == 1);
+}
+
 static void needles_are_found_across_pieces_and_repetitions(void **unused)
 {
     (void)unused;
@@ -502,6 +525,7 @@ int main(void)
         TEST(a_port_in_the_range_of_clients_is_not_ready_because_we_met_ourselves),
         TEST(a_wrong_address_says_so),
         TEST(without_descriptors_it_tries_again),
+        TEST(without_descriptors_a_service_is_not_blamed),
         TEST(a_session_is_asked_for_as_hive_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
