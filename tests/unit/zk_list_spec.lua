@@ -24,6 +24,28 @@ describe("the list of ZooKeeper servers", function()
     assert.equal("zk1.example.org", parsed.hosts[1].host)
   end)
 
+  it("keeps what a name stood for while it can't be looked up", function()
+    local hosts = list.parse("a,b,10.0.0.3").hosts
+    local names = { a = { "10.0.0.1" } }
+    local function resolve(name) return names[name], not names[name] and name .. ": no name server answered" or nil end
+    local known = {}
+    local function look()
+      local found, fault = list.look_up(hosts, resolve, known)
+      return list.text(found), fault
+    end
+    local text, fault = look()
+    assert.equal("10.0.0.1:2181,10.0.0.3:2181", text)
+    assert.equal("b: no name server answered", fault)
+    names.b = { "10.0.0.2", "10.0.0.3" }
+    assert.equal("10.0.0.1:2181,10.0.0.2:2181,10.0.0.3:2181", (look()))
+    names.a = nil
+    text, fault = look()
+    assert.equal("10.0.0.1:2181,10.0.0.2:2181,10.0.0.3:2181", text)
+    assert.equal("a: no name server answered", fault)
+    names.a = { "10.0.0.9" }
+    assert.equal("10.0.0.9:2181,10.0.0.2:2181,10.0.0.3:2181", (look()))
+  end)
+
   it("may be empty: servers come later", function()
     assert.equal("", list.parse("").text)
     assert.equal("/x", list.parse("/x").chroot)

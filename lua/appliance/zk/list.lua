@@ -35,11 +35,17 @@ function list.text(hosts)
   return table.concat(texts, ",")
 end
 
-local function look_up(hosts, resolve)
+--- All addresses of the servers, and the first fault. A name that can't be looked up now stands for what it last stood for (`known`, kept
+--- by the caller): while name servers are away a list would else shrink to the servers that happen to be found, or that have no name.
+function list.look_up(hosts, resolve, known)
   local found, seen, fault = {}, {}, nil
   for _, entry in ipairs(hosts) do
     local addresses, err = { entry.host }, nil
-    if not types.is_numeric(entry.host) then addresses, err = resolve(entry.host) end
+    if not types.is_numeric(entry.host) then
+      addresses, err = resolve(entry.host)
+      known[entry.host] = addresses or known[entry.host]
+      addresses = known[entry.host]
+    end
     fault = fault or err
     for _, address in ipairs(addresses or {}) do
       local key = address .. " " .. entry.port
@@ -59,11 +65,11 @@ function list.follow(native, servers)
   if not servers.has_names then return native:servers(servers.text) end
   local log, resolve = require "appliance.core.log", require "appliance.core.host".resolve
   task.start("zk names", function()
-    local told
+    local known, told = {}, nil
     local n, view = native:change(0)
     while view.state ~= "closed" and following[native] == servers do
       if view.state ~= "connected" then
-        local found, fault = look_up(servers.hosts, resolve)
+        local found, fault = list.look_up(servers.hosts, resolve, known)
         if following[native] ~= servers then return end
         if #found > 0 then native:servers(list.text(found)) end
         if fault and tostring(fault) ~= told then log.warn(("zk: %s"):format(fault)) end
