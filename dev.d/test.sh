@@ -76,7 +76,7 @@ test_prepare() {
   if is_wanted spark || is_wanted docker || is_wanted soak || is_wanted zookeeper || is_wanted asan || is_wanted cluster; then
     test_spark_versions="$(pinned spark default 2)"
   fi
-  if is_wanted spark-3.5; then test_spark_versions="$test_spark_versions $(pinned spark second 2)"; fi
+  if is_wanted spark-3.5 || { is_wanted cluster && [ -n "$soak" ]; }; then test_spark_versions="$test_spark_versions $(pinned spark second 2)"; fi
   if is_wanted spark-4.3; then test_spark_versions="$test_spark_versions $(pinned spark newest 2)"; fi
   for version in $test_spark_versions; do
     (spark_home "$version") >/dev/null || return 1
@@ -201,11 +201,15 @@ group_cluster() {
   POSTGRES_DRIVER=$test_jdbc
   export SPARK_HOME POSTGRES_DRIVER
   nest=tests/cluster/nest
-  limit=1800
-  [ -z "${SOAK:-}" ] || limit=7200
+  limit=1800 leave_out='strain upgrade'
+  if [ -n "$soak" ]; then
+    SPARK_HOME_BEFORE=$(spark_home "$(pinned spark second 2)")
+    export SPARK_HOME_BEFORE
+    limit=7200 leave_out=
+  fi
   run_folder build cluster $limit
-  nest=
-  unset POSTGRES_DRIVER
+  nest='' leave_out=''
+  unset POSTGRES_DRIVER SPARK_HOME_BEFORE
 }
 
 group_clang() {

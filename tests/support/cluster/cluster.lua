@@ -6,6 +6,7 @@ local hosts = require "cluster.hosts"
 local nodes = require "cluster.nodes"
 local postgres = require "cluster.postgres"
 local sampler = require "cluster.sampler"
+local shortages = require "cluster.shortages"
 local sql = require "cluster.sql"
 local task = require "appliance.task"
 
@@ -17,10 +18,11 @@ local NAMES <const> = { "a", "b", "c" }
 
 --- options: { kind = "ours" | "stock", sql = true (with a metastore on PostgreSQL), workers = false (masters alone), period = of the
 --- sampler's looks at pages, settings = more environment for ours, start = false: nothing is started yet, late = seconds: ZooKeeper is
---- started so much later than the nodes }
+--- started so much later than the nodes, short = true: its nodes may be short of something (shortages.lua), archive = false: their JVMs
+--- have no class data archive }
 function cluster.make(options)
   local self = setmetatable({ options = options, kind = options.kind, yard = hosts.yard(), masters = {}, by_name = {} }, methods)
-  local archive = self.kind == "ours" and nodes.archive() or nil
+  local archive = self.kind == "ours" and options.archive ~= false and nodes.archive() or nil
   local with_sql = options.sql and self.kind == "ours"
   local metastore <const> = with_sql and task.start("metastore", function() return postgres.start(self.yard) end)
   self.zookeepers = ensemble.start(self.yard, { start = not options.late and options.start })
@@ -36,14 +38,15 @@ function cluster.make(options)
   for i, name in ipairs(NAMES) do
     local node
     if self.kind == "ours" then
-      local settings = { ZOOKEEPER = self.zookeepers.connect, CLUSTER_SIZE = "3", START_MASTER = "true",
+      local settings = { ZOOKEEPER = self.zookeepers.names, CLUSTER_SIZE = "3", START_MASTER = "true",
         START_WORKER = tostring(options.workers ~= false), START_THRIFTSERVER = tostring(with_sql or false), NODE_NAME = name }
       if with_sql then
         settings.HIVE_SITE_XML = self.metastore:site(os.getenv "TMPDIR" .. "/warehouse")
         settings.EXT_JARS = postgres.driver()
       end
       for key, value in pairs(options.settings or {}) do settings[key] = value end
-      node = nodes.ours(self.yard, name, 10 + i, settings, { archive = archive })
+      node = nodes.ours(self.yard, name, 10 + i, settings, { archive = archive, disk = options.short and shortages.DISK })
+      if options.short then shortages.prepare(node.host) end
     else
       node = nodes.stock(self.yard, name, 10 + i, roles)
     end
@@ -64,6 +67,7 @@ end
 function methods:__close()
   if self.sql then self.sql:__close() end
   self.watch:stop()
+  for _, node in ipairs(self.masters) do shortages.close(node.host) end
   self.yard:stop()
 end
 
@@ -140,11 +144,12 @@ function methods:converge(limit)
   return task.now() - began
 end
 
---- Brings back whatever a fault took: power, network, time.
+--- Brings back whatever a fault took: power, network, time, room.
 function methods:repair()
   for _, host in ipairs(self.yard.hosts) do
     host:heal()
     host:thaw()
+    shortages.relieve(host)
   end
   self.zookeepers:start_all()
   if self.metastore and not self.metastore.host:is_up() then self.metastore.host:start() end

@@ -1,5 +1,5 @@
 --- Three real ZooKeeper servers, each PID 1 of a host of its own, with ZooKeeper's default time-outs (tickTime 2000).
----   local zookeepers = ensemble.start(yard); zookeepers.connect; zookeepers:leader():kill(); zookeepers:bounce(host)
+---   local zookeepers = ensemble.start(yard); zookeepers.connect, zookeepers.names; zookeepers:leader():kill(); zookeepers:bounce(host)
 local hosts = require "cluster.hosts"
 
 local ensemble = {}
@@ -32,14 +32,14 @@ end
 function ensemble.start(yard, options)
   options = options or {}
   local self = setmetatable({ servers = {} }, methods)
-  local lines, addresses = {}, {}
+  local lines, addresses, names = {}, {}, {}
   for id = 1, options.count or 3 do
     local host = yard:host("zk" .. id, FIRST + id - 1)
     self.servers[id] = host
     lines[id] = ("server.%d=%s:2888:3888"):format(id, host.address)
-    addresses[id] = host.address .. ":2181"
+    addresses[id], names[id] = host.address .. ":2181", host.name .. ":2181"
   end
-  self.connect = table.concat(addresses, ",")
+  self.connect, self.names = table.concat(addresses, ","), table.concat(names, ",")
   for id, host in ipairs(self.servers) do host.command = command(host, id, table.concat(lines, "\n")) end
   if options.start ~= false then
     self:start_all()

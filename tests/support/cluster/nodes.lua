@@ -67,7 +67,7 @@ function nodes.ours(yard, name, number, settings, options)
   env.THRIFT_CORES = "1"
   env.DEFAULT_CORES, env.STOP_TIMEOUT = "1", "8s"
   for key, value in pairs(settings) do env[key] = value or nil end
-  if options.archive and not options.disk then
+  if options.archive then
     hosts.sh("ln -s %s %s/disk/archive", options.archive, host.folder)
   else
     env.CLASS_ARCHIVES = "false"
