@@ -120,6 +120,16 @@ return {
     end,
   },
   {
+    number = "5", name = "PID 1 of the leader's node alone stands still", colocated = true, leads = 40, sql = "moves", long = true,
+    allowed = { zombies = true },                              -- for who should reap them is the one that stands still
+    fault = function(_, s) s.leader:signal("STOP", { s.leader.init }) end,
+    during = function(it, s)
+      assert.is_nil(pid_of(it, "thriftserver", s.leader))
+      assert.is_nil(pid_of(it, "master", s.leader))
+    end,
+    repair = function(_, s) s.leader:signal("CONT", { s.leader.init }) end,
+  },
+  {
     number = "2, 6", name = "the node of leader and SQL server loses its power, and a table outlives it", colocated = true, leads = 40,
     sql = "moves",
     before = function(_, s)
@@ -240,6 +250,11 @@ return {
     fault = function(it, s) every_server(it, function(server) s.leader:cut(server, "in") end) end,
   },
   {
+    number = "9", name = "what the leader's node says does not reach ZooKeeper (the other way)", colocated = true, leads = 40,
+    sql = "moves", long = true,
+    fault = function(it, s) every_server(it, function(server) s.leader:cut(server, "out") end) end,
+  },
+  {
     number = "9", name = "a third of all packets between the leader's node and ZooKeeper is lost", colocated = true, hold = 60,
     long = true,
     fault = function(it, s) every_server(it, function(server) s.leader:lose(server, 0.3) end) end,
@@ -306,7 +321,7 @@ return {
     repair = function(_, s) pcall(s.leader.signal_jvm, s.leader, "CONT", "master") end,
   },
   {
-    number = "12", name = "somebody deletes the leader's latch", long = true, allowed = { leaders = 20 },
+    number = "12", name = "somebody deletes the leader's latch", long = true, allowed = { leaders = 2 },
     fault = function(it)
       local latch
       for line in it.zookeepers:ask(it.zookeepers:leader(), "dump"):gmatch "[^\n]+" do
@@ -320,7 +335,7 @@ return {
     after = how_long_two,
   },
   {
-    number = "12", name = "somebody deletes all that Spark and the appliance keep in ZooKeeper", long = true, allowed = { leaders = 20 },
+    number = "12", name = "somebody deletes all that Spark and the appliance keep in ZooKeeper", long = true, allowed = { leaders = 2 },
     fault = function(it)
       local code, output = it.zookeepers:command "deleteall /spark-appliance"
       assert.equal(0, code, output)
@@ -374,6 +389,27 @@ return {
       hosts.await("the end of the SQL server that hangs", function() return pid_of(it, "thriftserver", s.home) ~= s.old end, 200)
       s.told = ("what hung was gone after %.1f s"):format(task.now() - s.at)
     end,
+  },
+  {
+    number = "20", name = "the SQL server hangs whenever it is up on its node, so another gets it", stays = true, long = true,
+    fault = function(_, s)
+      s.readies = function() return select(2, s.home:log():gsub("| thriftserver: ready after", "")) end
+      s.ready, s.hangs = s.readies(), 1
+      s.home:signal_jvm("STOP", "thriftserver")
+    end,
+    during = function(it, s)
+      hosts.await("an SQL server on another node", function()
+        if s.readies() > s.ready then
+          s.ready, s.hangs = s.readies(), s.hangs + 1
+          s.home:signal_jvm("STOP", "thriftserver")
+        end
+        local home = it:sql_node()
+        return home and home ~= s.home
+      end, 900, 0.5)
+      assert.equal(3, s.hangs)
+      handed_over(it, s)
+    end,
+    after = function(it, s) assert.equal(s.new, it:sql_node(), "it has moved back") end,
   },
   {
     number = "20", name = "the SQL server dies at each start on its node, so another gets it, and keeps it", colocated = true, stays = true,
