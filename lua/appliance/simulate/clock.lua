@@ -9,57 +9,32 @@ local clock = {}
 clock.__index = clock
 
 function clock.new()
-  return setmetatable({ now = 0, heap = {}, size = 0, made = 0, ready = {}, first = 1, last = 0, errors = {} }, clock)
+  return setmetatable({ now = 0, timers = {}, size = 0, ready = {}, first = 1, last = 0, errors = {} }, clock)
 end
 
--- ---------------------------------------------------------------- timers: a binary heap, ties in the order they were set
+-- ---------------------------------------------------------------- timers: a list, the next one last; ties in the order they were set
 
--- A timer is { at, number, f, its arguments }, and the order is (at, number); both are written out, for this is where a simulation spends
--- its time.
+-- A timer is { at, f, its arguments }. A simulated cluster has a few dozen of them, and most of those that are set (messages) are among
+-- the next to fire: looking from the end for the place of a new one is a few steps, and firing the next one is none.
 function clock:after(seconds, f, a, b, c, d, e, g)
-  local number, when = self.made + 1, self.now + (seconds > 0 and seconds or 0)
-  self.made = number
-  local timer = { when, number, f, a, b, c, d, e, g }
-  local heap, at = self.heap, self.size + 1
-  self.size = at
-  while at > 1 do
-    local up = at // 2
-    local above = heap[up]
-    if above[1] <= when then break end                     -- of equals the older, whose number is lower, stays above
-    heap[at] = above
-    at = up
+  local when = seconds > 0 and self.now + seconds or self.now
+  local timer = { when, f, a, b, c, d, e, g }
+  local timers, at = self.timers, self.size
+  self.size = at + 1
+  while at > 0 do
+    local earlier = timers[at]
+    if earlier[1] > when then break end                    -- it fires after this one; of equals the older stays nearer to the end
+    timers[at + 1] = earlier
+    at = at - 1
   end
-  heap[at] = timer
+  timers[at + 1] = timer
   return timer
 end
 
---- It fires no more.
-function clock.forget(timer) timer[3] = false end
+local function nothing() end
 
-local function take(self)
-  local heap, size = self.heap, self.size
-  local top, last = heap[1], heap[size]
-  heap[size] = nil
-  size = size - 1
-  self.size = size
-  if size > 0 then
-    local at, last_at, last_number = 1, last[1], last[2]
-    while true do
-      local child = 2 * at
-      if child > size then break end
-      local down = heap[child]
-      if child < size then
-        local other = heap[child + 1]
-        if other[1] < down[1] or other[1] == down[1] and other[2] < down[2] then child, down = child + 1, other end
-      end
-      if down[1] > last_at or down[1] == last_at and down[2] > last_number then break end
-      heap[at] = down
-      at = child
-    end
-    heap[at] = last
-  end
-  return top
-end
+--- It fires no more.
+function clock.forget(timer) timer[2] = nothing end
 
 -- ---------------------------------------------------------------- tasks
 
@@ -290,13 +265,17 @@ end
 --- Runs everything that is due up to the moment.
 function clock:run(stop)
   run_ready(self)
-  while self.size > 0 and self.heap[1][1] <= stop do
-    local timer = take(self)
-    if timer[1] > self.now then self.now = timer[1] end
-    if timer[3] then
-      timer[3](timer[4], timer[5], timer[6], timer[7], timer[8], timer[9])
-      run_ready(self)
-    end
+  local timers = self.timers
+  while self.size > 0 do
+    local size = self.size
+    local timer = timers[size]
+    local when = timer[1]
+    if when > stop then break end
+    timers[size] = nil
+    self.size = size - 1
+    if when > self.now then self.now = when end
+    timer[2](timer[3], timer[4], timer[5], timer[6], timer[7], timer[8])
+    if self.first <= self.last then run_ready(self) end
   end
   self.now = stop
 end

@@ -42,7 +42,7 @@ function master:run()
   self.following = task.start("latch of " .. self.owner.name, function()
     for state in self.client:changes() do wake:put(state.state) end
   end)
-  while true do
+  while self.running do                                    -- one that has ended itself returns to here
     local id = self.client:connected()
     if id ~= self.id then
       self.id = id

@@ -1,0 +1,264 @@
+--- What lies between a client of the simulated ZooKeeper and its servers: the connection, its health, the session's life as both ends see
+-- it, and each request's way there and back. appliance.simulate.zookeeper has what a client offers; `self` is that client throughout.
+-- Each client has one connection at a time, with an order of its own both ways; a broken one delivers nothing more to the client, while
+-- what the server had got is carried out all the same.
+local ensemble = require "appliance.simulate.ensemble"
+
+local link = {}
+
+local failure = ensemble.failure
+
+-- ---------------------------------------------------------------- health
+
+function link.is_healthy(self)
+  return self.wire.up and not self.frozen and self.connection ~= nil and self.servers.serving and not self.connection.stale
+end
+
+--- The client hears nothing for two thirds of its session: it gives the connection up. (One at a cut-off server hears enough.)
+function link.mind_silence(self)
+  local connection = self.connection
+  if not connection or connection.stale or self.notice then return end
+  self.notice = self.clock:after(self.timeout * 2 / 3, function()
+    self.notice = nil
+    if self.connection == connection and not self.frozen and not link.is_healthy(self) then link.lose(self) end
+  end)
+end
+
+--- The servers have closed the connection of a session that has ended: found after what still lay in the buffers.
+local function find_ended(self)
+  local session, connection = self.session, self.connection
+  if not session or self.servers.sessions[session.id] == session then return end
+  self.clock:after(0.01, function()
+    if self.connection == connection then link.lose(self) end
+  end)
+end
+
+--- Something about the wire has changed: the servers' idea of this session, and the client's of its connection.
+function link.look(self)
+  local healthy = link.is_healthy(self)
+  if healthy == self.healthy then return end
+  self.healthy = healthy
+  local session = self.session
+  if healthy then
+    if self.notice then self.clock.forget(self.notice) end
+    self.notice = nil
+    if session then self.servers:heard(session) end
+    return find_ended(self)
+  end
+  if session then self.servers:silent(session) end
+  link.mind_silence(self)
+end
+
+-- ---------------------------------------------------------------- states
+
+function link.state(self)
+  return { state = self.kind, id = self.session and self.session.id, timeout = self.session and self.timeout,
+    server = self.connection and "10.0.0.1:2181" or nil }
+end
+
+local function set_state(self, kind)
+  self.kind = kind
+  local state = link.state(self)
+  for _, queue in ipairs(self.followers) do queue:put(state) end
+  if kind == "connected" then
+    local waiting = self.waiting
+    self.waiting = {}
+    for _, each in ipairs(waiting) do each() end
+    for _, watch in ipairs(self.watching) do watch.dirty:put(true) end
+  end
+end
+
+--- Waits for a connection, so long as `session` is the one -> true | nil, err
+function link.wait_connected(self, session, seconds)
+  while self.kind ~= "connected" do
+    if self.kind == "closed" then return nil, failure "SESSIONEXPIRED" end
+    local late = self.clock:wait(function(done)
+      self.waiting[#self.waiting + 1] = done
+      if seconds then self.clock:after(seconds, done, true) end
+    end)
+    if late then return nil, failure "CONNECTIONLOSS" end
+  end
+  if session and self.session ~= session then return nil, failure "SESSIONEXPIRED" end
+  return true
+end
+
+-- ---------------------------------------------------------------- connections
+
+function link.connect_later(self, seconds)
+  self.clock:after(seconds, link.connect, self)
+end
+
+function link.connect(self)
+  if self.kind == "closed" or self.connection or self.frozen then return end
+  if not self.wire.up or not self.servers.serving then return link.connect_later(self, self.random:between(0.2, 0.6)) end
+  local session = self.session
+  if session and self.servers.sessions[session.id] ~= session then
+    set_state(self, "expired")                             -- told on this reconnect only
+    self.session = nil
+    self.kind = "connecting"
+    return link.connect_later(self, 0.003)
+  end
+  self.connection = { out_at = 0, in_at = 0, held_out = {}, held_in = {}, server = self.random:index(3) }
+  if not session then
+    self.session = self.servers:open_session(self.timeout)
+    self.session.client = self
+  end
+  self.session.connection = self.connection
+  self.healthy = nil
+  link.look(self)
+  set_state(self, "connected")
+end
+
+--- The connection is gone for the client: nothing that is on its way to it arrives.
+function link.lose(self)
+  if not self.connection then return end
+  self.connection.lost = true
+  self.connection = nil
+  link.look(self)
+  local pending = self.pending
+  self.pending = {}
+  for _, request in ipairs(pending) do
+    if not request.answered then
+      request.answered, request.lost = true, true
+      request.done()
+    end
+  end
+  set_state(self, "connecting")
+  link.connect_later(self, self.random:between(0.02, 0.5))
+end
+
+-- ---------------------------------------------------------------- messages
+
+local function delay(self)
+  local quick = 0.001 + 0.003 * self.random:next()
+  return self.wire.late > 0 and quick + self.wire.late * self.random:next() or quick
+end
+
+local function arrive_out(self, connection, f, one, other)
+  if self.wire.up then return f(self, connection, one, other) end
+  connection.held_out[#connection.held_out + 1] = { f, one, other }
+end
+
+--- Runs f(self, connection, one, other) at the server's end, in order, when the wire lets it through.
+function link.to_server(self, connection, f, one, other)
+  local now = self.clock.now
+  local at = now + delay(self)
+  if at < connection.out_at then at = connection.out_at end
+  connection.out_at = at
+  self.clock:after(at - now, arrive_out, self, connection, f, one, other)
+end
+
+local function arrive_back(self, connection, f, one)
+  if not self.wire.up then
+    connection.held_in[#connection.held_in + 1] = { f, one }
+  elseif not connection.lost then
+    f(one)
+  end
+end
+
+--- f(one) at the client's.
+local function to_client(self, connection, f, one)
+  local now = self.clock.now
+  local at = now + delay(self)
+  if at < connection.in_at then at = connection.in_at end
+  connection.in_at = at
+  self.clock:after(at - now, arrive_back, self, connection, f, one)
+end
+
+local function dirty(watch) watch.dirty:put(true) end
+
+--- A watch that the servers tell of a change: its client hears of it in its time.
+function link.fire(watch)
+  local self, connection = watch.client, watch.connection
+  if watch.closed or connection.lost or connection.stale then return end
+  to_client(self, connection, dirty, watch)
+end
+
+--- What the server does with a request: puts the answer into it. -> true, or nil: there is none, ever
+local function carry_out(self, connection, session, request)
+  local servers = self.servers
+  if connection.stale then
+    if request.writes then return nil end                  -- it can't ask its quorum
+    request.value, request.err = servers:read(request.kind, request.path, connection.stale)
+    return true
+  end
+  if not servers.serving or session.connection ~= connection then return nil end
+  if servers.sessions[session.id] ~= session then
+    request.err = failure "SESSIONEXPIRED"
+    return true
+  end
+  session.touched = self.clock.now
+  if request.kind == "write" then
+    request.value, request.err = servers:commit(session, request.operations)
+  elseif request.kind == "sync" then
+    request.value = true
+  else
+    request.value, request.err = servers:read(request.kind, request.path)
+    local watch = request.watch
+    if watch and not watch.closed then
+      watch.connection = connection
+      servers:add_watch((request.kind == "children" and request.value) and "children" or "data", request.path, watch)
+    end
+  end
+  return true
+end
+
+local function answered(request)
+  if request.answered then return end
+  request.answered = true
+  request.done()
+end
+
+local function at_server(self, connection, session, request)
+  if not carry_out(self, connection, session, request) then return end
+  if request.protected and self.lose_create then
+    self.lose_create = false
+    return link.lose(self)
+  end
+  to_client(self, connection, answered, request)
+end
+
+-- ---------------------------------------------------------------- requests
+
+local function send(self, session, request)
+  if #self.pending > 20 then
+    local kept = {}
+    for _, each in ipairs(self.pending) do
+      if not each.answered then kept[#kept + 1] = each end
+    end
+    self.pending = kept
+  end
+  self.pending[#self.pending + 1] = request
+  link.to_server(self, self.connection, at_server, session, request)
+end
+
+--- One request, within the session that is there now -> results of the server | nil, err
+function link.ask(self, request)
+  local session = self.session
+  if self.kind ~= "connected" then
+    local ok, err = link.wait_connected(self, session, self.timeout)
+    if not ok then return nil, err end
+    session = self.session
+  end
+  local sent = self.host:boot_ns()
+  self.clock:wait(function(done)
+    request.done = done
+    send(self, session, request)
+  end)
+  if request.lost then return nil, failure "CONNECTIONLOSS" end
+  if not request.value then return nil, request.err end
+  if self.session ~= session then return nil, failure "SESSIONEXPIRED" end
+  return request.value, nil, sent
+end
+
+--- What was held arrives now, if its connection still stands.
+function link.deliver(self)
+  local connection = self.connection
+  if not connection then return end
+  local out, back = connection.held_out, connection.held_in
+  connection.held_out, connection.held_in = {}, {}
+  for _, held in ipairs(back) do to_client(self, connection, held[1], held[2]) end
+  for _, held in ipairs(out) do link.to_server(self, connection, held[1], held[2], held[3]) end
+end
+
+return link
