@@ -31,6 +31,7 @@ local function valid_utf8(text)
 end
 
 local function quote(text)
+  if not text:find '[%z\1-\31"\\\127-\255]' then return '"' .. text .. '"' end   -- nothing to look at: nearly all
   if not utf8.len(text) then text = valid_utf8(text) end
   return '"' .. text:gsub('[%z\1-\31"\\]', escape) .. '"'
 end

@@ -82,21 +82,29 @@ end
 
 -- ---------------------------------------------------------------- tasks and waking
 
---- A task of the agent's: it ends with it. And the other way round: an agent of which a part broke is none, so it ends, and its leases.
-local function start(self, is_part, name, f, ...)
-  self.last_task = self.last_task + 1
-  local key = self.last_task
-  local function ended(_, err)
-    self.tasks[key] = nil
-    if self.closed or not err and not is_part then return end
-    self.broken = ("cluster %s: %s"):format(name, tostring(err or "it ended"))
-    self.done:put(false)
-  end
-  self.tasks[key] = self.task.start("cluster " .. name, function(...)
-    local _ <close> = setmetatable({}, { __close = ended })
-    return f(...)
-  end, ...)
-  return self.tasks[key]
+-- A task of the agent's: it ends with it. And the other way round: an agent of which a part broke is none, so it ends, and its leases.
+local part = {}
+
+function part.__close(its, err)
+  local self = its.agent
+  self.tasks[its.key] = nil
+  if self.closed or not err and not its.lasts then return end
+  self.broken = ("cluster %s: %s"):format(its.name, tostring(err or "it ended"))
+  self.done:put(false)
+end
+
+local function run(its, f, ...)
+  local _ <close> = its
+  return f(...)
+end
+
+local function start(self, lasts, name, f, ...)
+  local key = self.last_task + 1
+  self.last_task = key
+  local its = setmetatable({ agent = self, key = key, name = name, lasts = lasts }, part)
+  local task = self.task.start("cluster " .. name, run, its, f, ...)
+  self.tasks[key] = task
+  return task
 end
 
 --- One that may end when it has done what it is for.

@@ -40,55 +40,56 @@ function clock.forget(timer) timer[2] = nothing end
 
 local current
 
-local function make_ready(self, task, value)
-  task.value = value
+--- It runs when those before it have; on a paused host when that goes on.
+local function make_ready(self, task)
   local host = task.host
   if host.paused then
     host.held[#host.held + 1] = task
   else
-    self.last = self.last + 1
-    self.ready[self.last] = task
+    local last = self.last + 1
+    self.last, self.ready[last] = last, task
   end
 end
 
 --- Ends the wait that `token` names; a later wait of the task has another token, so late news fall to the ground.
 local function wake(self, task, token, value)
   if task.token ~= token or not task.waiting then return false end
-  task.waiting = false
-  make_ready(self, task, value)
+  task.waiting, task.value = false, value
+  make_ready(self, task)
   return true
 end
+clock.wake = wake
+
+local NONE <const> = { n = 0 }
 
 local function finished(self, task, ok, ...)
   task.alive, task.waiting, task.ok = false, false, ok
-  task.results = table.pack(...)
+  task.results = select("#", ...) > 0 and table.pack(...) or NONE
   if not ok and not task.cancelled then self.errors[#self.errors + 1] = ("%s: %s"):format(task.name, tostring((...))) end
-  for _, joiner in ipairs(task.joiners) do wake(self, joiner[1], joiner[2]) end
+  for _, joiner in ipairs(task.joiners or NONE) do wake(self, joiner[1], joiner[2]) end
 end
 
-local function resumed(self, task, ok, ...)
-  current = task.outer
-  if coroutine.status(task.co) == "dead" then
-    if not ok then
-      local text = debug.traceback(task.co, tostring((...)))
-      coroutine.close(task.co)
-      return finished(self, task, false, text)
-    end
-    return finished(self, task, true, ...)
-  end
+local WAITS <const> = {}                                    -- what a task yields, so that its end is told from a wait
+
+local function resumed(self, task, outer, ok, first, ...)
+  current = outer
+  if first == WAITS then return end
+  if ok then return finished(self, task, true, first, ...) end
+  local text = debug.traceback(task.co, tostring(first))
+  coroutine.close(task.co)
+  return finished(self, task, false, text)
 end
 
 local function resume(self, task)
   if not task.alive then return end
-  task.outer, current = current, task
-  local value = task.value
-  task.value = nil
-  if task.arguments then
-    local arguments = task.arguments
+  local outer = current
+  current = task
+  local arguments = task.arguments
+  if arguments then
     task.arguments = nil
-    return resumed(self, task, coroutine.resume(task.co, table.unpack(arguments, 1, arguments.n)))
+    return resumed(self, task, outer, coroutine.resume(task.co, table.unpack(arguments, 2, arguments[1] + 1)))
   end
-  return resumed(self, task, coroutine.resume(task.co, value))
+  return resumed(self, task, outer, coroutine.resume(task.co, task.value))
 end
 
 local methods = {}
@@ -107,20 +108,25 @@ function methods:cancel()
   finished(self.clock, self, false, { kind = "cancelled", text = self.name .. " was cancelled" })
 end
 
---- Waits until wake(token) is called -> the value given there.
-local function await(task)
-  task.waiting = true
-  return coroutine.yield()
+--- The running task is about to wait -> it, and the token that wake(task, token, value) takes; then await() waits -> value.
+function clock.expect()
+  local task = assert(current, "no task is running that could wait")
+  local token = task.token + 1
+  task.token, task.waiting = token, true
+  return task, token
 end
+local expect = clock.expect
+
+function clock.await() return coroutine.yield(WAITS) end
+local await = clock.await
 
 function methods:join(seconds)
   if self.alive then
-    local task = assert(current, "join: no task is running")
-    task.token = task.token + 1
-    local token = task.token
+    local task, token = expect()
+    self.joiners = self.joiners or {}
     self.joiners[#self.joiners + 1] = { task, token }
     local timer = seconds and self.clock:after(seconds, wake, self.clock, task, token)
-    await(task)
+    await()
     if timer then clock.forget(timer) end
   end
   if self.alive then return nil, { kind = "timeout", code = "", text = ("task %s did not end within %g s"):format(self.name, seconds) } end
@@ -132,8 +138,8 @@ local task_meta = { __index = methods, __close = function(task) task:cancel() en
 
 local function start(self, host, name, f, ...)
   if type(name) == "function" then return start(self, host, "task", name, f, ...) end
-  local task = setmetatable({ clock = self, host = host, name = name, co = coroutine.create(f), token = 0, alive = true, joiners = {},
-    arguments = table.pack(...) }, task_meta)
+  local task = setmetatable({ clock = self, host = host, name = name, co = coroutine.create(f), token = 0, alive = true, waiting = false,
+    arguments = select("#", ...) > 0 and { select("#", ...), ... } or nil }, task_meta)
   make_ready(self, task)
   return task
 end
@@ -143,33 +149,40 @@ end
 local queue = {}
 queue.__index = queue
 
---- The oldest who still waits.
+--- The oldest who still waits; one who was cancelled does not.
 local function wake_getter(self)
-  repeat
-    local getter = table.remove(self.getters, 1)
-  until not getter or wake(self.clock, getter[1], getter[2])
+  local getters = self.getters
+  while getters[1] do
+    local getter = table.remove(getters, 1)
+    if wake(self.clock, getter, getter.token) then return end
+  end
 end
 
 function queue:put(value)
-  if self.closed or self.limit > 0 and self.tail - self.head >= self.limit then return false end
-  self.values[self.tail] = value
-  self.tail = self.tail + 1
-  wake_getter(self)
+  local tail = self.tail
+  if self.closed or self.limit > 0 and tail - self.head >= self.limit then return false end
+  self.values[tail] = value
+  self.tail = tail + 1
+  if self.getters[1] then wake_getter(self) end
   return true
 end
 
 function queue:get()
   while self.head == self.tail do
     if self.closed then return nil end
-    local task = assert(current, "queue:get: no task is running")
-    task.token = task.token + 1
-    self.getters[#self.getters + 1] = { task, task.token }
-    await(task)
+    self.getters[#self.getters + 1] = expect()
+    await()
   end
-  local value = self.values[self.head]
-  self.values[self.head] = nil
-  self.head = self.head + 1
-  if self.head < self.tail then wake_getter(self) end      -- one who was cancelled after it was woken took a wake-up with it
+  local head = self.head
+  local value = self.values[head]
+  self.values[head] = nil
+  head = head + 1
+  if head == self.tail then
+    self.head, self.tail = 1, 1
+  else
+    self.head = head
+    wake_getter(self)                                      -- one who was cancelled after it was woken took a wake-up with it
+  end
   return value
 end
 
@@ -177,7 +190,7 @@ function queue:length() return self.tail - self.head end
 
 function queue:close()
   self.closed = true
-  for _, getter in ipairs(self.getters) do wake(self.clock, getter[1], getter[2]) end
+  for _, getter in ipairs(self.getters) do wake(self.clock, getter, getter.token) end
   self.getters = {}
 end
 
@@ -193,16 +206,13 @@ function clock:host(name, boot_offset)
   function module.start(...) return start(self, made, ...) end
   function module.now() return self.now + made.boot_offset end
   function module.sleep(seconds)
-    local task = assert(current, "sleep: no task is running")
-    task.token = task.token + 1
-    self:after(seconds, wake, self, task, task.token)
-    await(task)
+    local task, token = expect()
+    self:after(seconds, wake, self, task, token)
+    await()
   end
   function module.yield()
-    local task = assert(current, "yield: no task is running")
-    task.token, task.waiting = task.token + 1, true
-    wake(self, task, task.token)
-    coroutine.yield()
+    wake(self, expect())
+    await()
   end
   function module.queue(limit)
     return setmetatable({ clock = self, limit = limit or 0, values = {}, head = 1, tail = 1, getters = {} }, queue)
@@ -231,16 +241,6 @@ function host:resume()
     its.last = its.last + 1
     its.ready[its.last] = task
   end
-end
-
---- For simulated clients: the running task waits until `done(value)` is called, which begin(done) arranges. -> value
-function clock:wait(begin)
-  local task = assert(current, "wait: no task is running")
-  task.token = task.token + 1
-  local token = task.token
-  task.waiting = true
-  begin(function(value) wake(self, task, token, value) end)
-  return coroutine.yield()
 end
 
 --- Is a task running?

@@ -17,11 +17,10 @@ function ensemble.new(options)
   return self
 end
 
-local function failure(code, index)
-  local kinds = { NONODE = "missing", NODEEXISTS = "conflict", BADVERSION = "conflict", NOTEMPTY = "conflict", SESSIONEXPIRED = "refused",
-    CONNECTIONLOSS = "refused", NOCHILDRENFOREPHEMERALS = "invalid" }
-  return { kind = kinds[code], code = code, text = "ZooKeeper: " .. code, index = index }
-end
+local KINDS <const> = { NONODE = "missing", NODEEXISTS = "conflict", BADVERSION = "conflict", NOTEMPTY = "conflict",
+  SESSIONEXPIRED = "refused", CONNECTIONLOSS = "refused", NOCHILDRENFOREPHEMERALS = "invalid" }
+
+local function failure(code) return { kind = KINDS[code], code = code, text = "ZooKeeper: " .. code } end
 ensemble.failure = failure
 
 local function split(path)
@@ -47,18 +46,27 @@ function ensemble:add_watch(kind, path, watch)
   list[#list + 1] = watch
 end
 
--- ---------------------------------------------------------------- changes: each returns results, undo; and notes whom to wake
+-- ---------------------------------------------------------------- changes
+
+-- change.verb(self, session, operation, wakes, is_last) -> result, undo | nil, err. It notes whom to wake; the last of a multi needs no
+-- way back.
+
+--- Whoever watches that will be told, when all of it is done.
+local function note(self, wakes, kind, path)
+  if not self.watches[kind][path] then return end
+  local count = #wakes
+  wakes[count + 1], wakes[count + 2] = kind, path
+end
 
 local function stat_of(node)
   return { czxid = node.czxid, mzxid = node.mzxid, version = node.version, cversion = node.cversion, owner = node.owner,
     children = node.count, length = #node.data }
 end
 
-local change = {}
+local change, NONE = {}, {}
 
-function change.create(self, session, operation, wakes)
-  local _, path, data, options = table.unpack(operation, 1, 4)
-  options = options or {}
+function change.create(self, session, operation, wakes, is_last)
+  local path, data, options = operation[2], operation[3], operation[4] or NONE
   local parent_path, name = split(path)
   local parent = self.nodes[parent_path]
   if not parent then return nil, failure "NONODE" end
@@ -73,17 +81,17 @@ function change.create(self, session, operation, wakes)
     count = 0, made = 0 }
   parent.children[name], parent.count, parent.cversion, parent.made = true, parent.count + 1, parent.cversion + 1, parent.made + 1
   if owner ~= 0 then session.ephemerals[path] = true end
-  wakes[#wakes + 1] = { "data", path }
-  wakes[#wakes + 1] = { "children", parent_path }
-  return path, function()
+  note(self, wakes, "data", path)
+  note(self, wakes, "children", parent_path)
+  return path, not is_last and function()
     self.nodes[path] = nil
     parent.children[name], parent.count, parent.cversion, parent.made = nil, parent.count - 1, parent.cversion - 1, parent.made - 1
     if owner ~= 0 then session.ephemerals[path] = nil end
   end
 end
 
-function change.delete(self, _, operation, wakes)
-  local _, path, version = table.unpack(operation, 1, 3)
+function change.delete(self, _, operation, wakes, is_last)
+  local path, version = operation[2], operation[3]
   local node = self.nodes[path]
   if not node then return nil, failure "NONODE" end
   if version and version ~= -1 and version ~= node.version then return nil, failure "BADVERSION" end
@@ -94,47 +102,49 @@ function change.delete(self, _, operation, wakes)
   self.nodes[path] = nil
   parent.children[name], parent.count, parent.cversion = nil, parent.count - 1, parent.cversion + 1
   if owner then owner.ephemerals[path] = nil end
-  wakes[#wakes + 1] = { "data", path }
-  wakes[#wakes + 1] = { "children", path }
-  wakes[#wakes + 1] = { "children", parent_path }
-  return true, function()
+  note(self, wakes, "data", path)
+  note(self, wakes, "children", path)
+  note(self, wakes, "children", parent_path)
+  return true, not is_last and function()
     self.nodes[path] = node
     parent.children[name], parent.count, parent.cversion = true, parent.count + 1, parent.cversion - 1
     if owner then owner.ephemerals[path] = true end
   end
 end
 
-function change.set(self, _, operation, wakes)
-  local _, path, data, version = table.unpack(operation, 1, 4)
+function change.set(self, _, operation, wakes, is_last)
+  local path, data, version = operation[2], operation[3], operation[4]
   local node = self.nodes[path]
   if not node then return nil, failure "NONODE" end
   if version and version ~= -1 and version ~= node.version then return nil, failure "BADVERSION" end
   local old, mzxid = node.data, node.mzxid
   node.data, node.mzxid, node.version = data, self.zxid, node.version + 1
-  wakes[#wakes + 1] = { "data", path }
-  return stat_of(node), function() node.data, node.mzxid, node.version = old, mzxid, node.version - 1 end
+  note(self, wakes, "data", path)
+  return stat_of(node), not is_last and function() node.data, node.mzxid, node.version = old, mzxid, node.version - 1 end
 end
 
 function change.check(self, _, operation)
-  local _, path, version = table.unpack(operation, 1, 3)
+  local path, version = operation[2], operation[3]
   local node = self.nodes[path]
   if not node then return nil, failure "NONODE" end
   if version and version ~= -1 and version ~= node.version then return nil, failure "BADVERSION" end
-  return true, function() end
+  return true
 end
 
 local function wake_all(self, wakes)
-  for _, wake in ipairs(wakes) do trigger(self, wake[1], wake[2]) end
+  for at = 1, #wakes, 2 do trigger(self, wakes[at], wakes[at + 1]) end
 end
 
 --- One write or a multi, all or nothing -> results of each | nil, err (with index)
 function ensemble:commit(session, operations)
   self.zxid = self.zxid + 1
-  local results, undo, wakes = {}, {}, {}
+  local results, undo, wakes, count = {}, {}, {}, #operations
   for index, operation in ipairs(operations) do
-    local result, back = change[operation[1]](self, session, operation, wakes)
+    local result, back = change[operation[1]](self, session, operation, wakes, index == count)
     if result == nil then
-      for at = #undo, 1, -1 do undo[at]() end
+      for at = index - 1, 1, -1 do
+        if undo[at] then undo[at]() end
+      end
       back.index = index
       return nil, back
     end
@@ -153,12 +163,11 @@ local function names_of(node)
   return names
 end
 
---- kind: "get" | "exists" | "children"; `nodes`: a snapshot or nil -> { value, stat } | nil, err
+--- kind: "get" | "exists" | "children"; `nodes`: a snapshot or nil -> value, stat | nil, nil, err
 function ensemble:read(kind, path, nodes)
   local node = (nodes or self.nodes)[path]
-  if not node then return nil, failure "NONODE" end
-  if kind == "children" then return { names_of(node), stat_of(node) } end
-  return { node.data, stat_of(node) }
+  if not node then return nil, nil, failure "NONODE" end
+  return kind == "children" and names_of(node) or node.data, stat_of(node)
 end
 
 function ensemble:snapshot()
@@ -195,7 +204,7 @@ function ensemble:close_session(session)
   for path in pairs(session.ephemerals) do paths[#paths + 1] = path end
   table.sort(paths)
   self.zxid = self.zxid + 1
-  for _, path in ipairs(paths) do change.delete(self, session, { "delete", path, -1 }, wakes) end
+  for _, path in ipairs(paths) do change.delete(self, session, { "delete", path, -1 }, wakes, true) end
   self.sessions[session.id] = nil
   wake_all(self, wakes)
 end
@@ -243,7 +252,7 @@ function ensemble:wipe(path)
   end
   table.sort(doomed, function(a, b) return #a > #b or #a == #b and a < b end)
   self.zxid = self.zxid + 1
-  for _, each in ipairs(doomed) do change.delete(self, nil, { "delete", each, -1 }, wakes) end
+  for _, each in ipairs(doomed) do change.delete(self, nil, { "delete", each, -1 }, wakes, true) end
   wake_all(self, wakes)
 end
 

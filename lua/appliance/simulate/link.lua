@@ -63,7 +63,7 @@ local function set_state(self, kind)
   if kind == "connected" then
     local waiting = self.waiting
     self.waiting = {}
-    for _, each in ipairs(waiting) do each() end
+    for _, each in ipairs(waiting) do self.clock:wake(each[1], each[2]) end
     for _, watch in ipairs(self.watching) do watch.dirty:put(true) end
   end
 end
@@ -72,14 +72,26 @@ end
 function link.wait_connected(self, session, seconds)
   while self.kind ~= "connected" do
     if self.kind == "closed" then return nil, failure "SESSIONEXPIRED" end
-    local late = self.clock:wait(function(done)
-      self.waiting[#self.waiting + 1] = done
-      if seconds then self.clock:after(seconds, done, true) end
-    end)
+    local task, token = self.clock.expect()
+    self.waiting[#self.waiting + 1] = { task, token }
+    if seconds then self.clock:after(seconds, self.clock.wake, self.clock, task, token, true) end
+    local late = self.clock.await()
     if late then return nil, failure "CONNECTIONLOSS" end
   end
   if session and self.session ~= session then return nil, failure "SESSIONEXPIRED" end
   return true
+end
+
+--- The one who asked goes on. Answers come in the order of their questions, but for those that nobody answers.
+local function answered(request, self)
+  if not request.task then return end
+  self.clock:wake(request.task, request.token)
+  request.task = nil
+  local pending = self.pending
+  while self.first <= self.last and not pending[self.first].task do
+    pending[self.first] = nil
+    self.first = self.first + 1
+  end
 end
 
 -- ---------------------------------------------------------------- connections
@@ -115,12 +127,13 @@ function link.lose(self)
   self.connection.lost = true
   self.connection = nil
   link.look(self)
-  local pending = self.pending
-  self.pending = {}
-  for _, request in ipairs(pending) do
-    if not request.answered then
-      request.answered, request.lost = true, true
-      request.done()
+  local pending, first, last = self.pending, self.first, self.last
+  self.pending, self.first, self.last = {}, 1, 0
+  for at = first, last do
+    local request = pending[at]
+    if request.task then
+      request.lost = true                                  -- the server may carry it out all the same
+      answered(request, self)
     end
   end
   set_state(self, "connecting")
@@ -152,11 +165,11 @@ local function arrive_back(self, connection, f, one)
   if not self.wire.up then
     connection.held_in[#connection.held_in + 1] = { f, one }
   elseif not connection.lost then
-    f(one)
+    f(one, self)
   end
 end
 
---- f(one) at the client's.
+--- f(one, self) at the client's.
 local function to_client(self, connection, f, one)
   local now = self.clock.now
   local at = now + delay(self)
@@ -174,12 +187,14 @@ function link.fire(watch)
   to_client(self, connection, dirty, watch)
 end
 
+-- ---------------------------------------------------------------- requests
+
 --- What the server does with a request: puts the answer into it. -> true, or nil: there is none, ever
 local function carry_out(self, connection, session, request)
-  local servers = self.servers
+  local servers, kind = self.servers, request.kind
   if connection.stale then
-    if request.writes then return nil end                  -- it can't ask its quorum
-    request.value, request.err = servers:read(request.kind, request.path, connection.stale)
+    if kind == "write" or kind == "sync" then return nil end           -- it can't ask its quorum
+    request.value, request.stat, request.err = servers:read(kind, request.path, connection.stale)
     return true
   end
   if not servers.serving or session.connection ~= connection then return nil end
@@ -188,25 +203,19 @@ local function carry_out(self, connection, session, request)
     return true
   end
   session.touched = self.clock.now
-  if request.kind == "write" then
+  if kind == "write" then
     request.value, request.err = servers:commit(session, request.operations)
-  elseif request.kind == "sync" then
+  elseif kind == "sync" then
     request.value = true
   else
-    request.value, request.err = servers:read(request.kind, request.path)
+    request.value, request.stat, request.err = servers:read(kind, request.path)
     local watch = request.watch
     if watch and not watch.closed then
       watch.connection = connection
-      servers:add_watch((request.kind == "children" and request.value) and "children" or "data", request.path, watch)
+      servers:add_watch((kind == "children" and request.value) and "children" or "data", request.path, watch)
     end
   end
   return true
-end
-
-local function answered(request)
-  if request.answered then return end
-  request.answered = true
-  request.done()
 end
 
 local function at_server(self, connection, session, request)
@@ -218,37 +227,28 @@ local function at_server(self, connection, session, request)
   to_client(self, connection, answered, request)
 end
 
--- ---------------------------------------------------------------- requests
-
-local function send(self, session, request)
-  if #self.pending > 20 then
-    local kept = {}
-    for _, each in ipairs(self.pending) do
-      if not each.answered then kept[#kept + 1] = each end
-    end
-    self.pending = kept
-  end
-  self.pending[#self.pending + 1] = request
-  link.to_server(self, self.connection, at_server, session, request)
-end
-
---- One request, within the session that is there now -> results of the server | nil, err
-function link.ask(self, request)
+--- One request, within the session that is there now -> value, stat, sent (boot ns) | nil, err. kind: "get", "exists", "children" of a
+--- path (with a watch, if there is one), "write" of operations, "sync". protected: its answer may be lost by client.lose_create.
+function link.ask(self, kind, path, operations, watch, protected)
   local session = self.session
   if self.kind ~= "connected" then
     local ok, err = link.wait_connected(self, session, self.timeout)
     if not ok then return nil, err end
     session = self.session
   end
-  local sent = self.host:boot_ns()
-  self.clock:wait(function(done)
-    request.done = done
-    send(self, session, request)
-  end)
+  local sent, clock = self.host:boot_ns(), self.clock
+  local task, token = clock.expect()
+  local request = { kind = kind, path = path, operations = operations, watch = watch, protected = protected, task = task, token = token }
+  local last = self.last + 1
+  self.pending[last], self.last = request, last
+  link.to_server(self, self.connection, at_server, session, request)
+  clock.await()
   if request.lost then return nil, failure "CONNECTIONLOSS" end
-  if not request.value then return nil, request.err end
+  local value, stat = request.value, request.stat
+  if not value then return nil, request.err end
   if self.session ~= session then return nil, failure "SESSIONEXPIRED" end
-  return request.value, nil, sent
+  if stat then stat.sent = sent end
+  return value, stat, sent
 end
 
 --- What was held arrives now, if its connection still stands.

@@ -19,7 +19,8 @@ function zookeeper.client(servers, host, options)
   local asked = options and options.session or 4
   local self = setmetatable({ servers = servers, host = host, clock = servers.clock, random = servers.random, task = host.task,
     timeout = math.max(2 * servers.tick, math.min(20 * servers.tick, asked)), kind = "connecting", frozen = false,
-    wire = options and options.wire or { up = true, late = 0 }, followers = {}, watching = {}, pending = {}, waiting = {} }, client)
+    wire = options and options.wire or { up = true, late = 0 }, followers = {}, watching = {}, waiting = {},
+    pending = {}, first = 1, last = 0 }, client)
   servers.clients[#servers.clients + 1] = self
   link.connect_later(self, 0.002)
   return self
@@ -48,38 +49,26 @@ end
 
 -- ---------------------------------------------------------------- operations
 
-local function write(self, operations) return link.ask(self, { kind = "write", writes = true, operations = operations }) end
+local function write(self, operations, protected) return link.ask(self, "write", nil, operations, nil, protected) end
 
-local function with_sent(stat, sent)
-  stat.sent = sent
-  return stat
-end
-
-function client:get(path)
-  local answer, err, sent = link.ask(self, { kind = "get", path = path })
-  if not answer then return nil, err end
-  return answer[1], with_sent(answer[2], sent)
-end
+function client:get(path) return link.ask(self, "get", path) end
 
 function client:exists(path)
-  local answer, err, sent = link.ask(self, { kind = "exists", path = path })
-  if answer then return with_sent(answer[2], sent) end
-  if err.code == "NONODE" then return false end
-  return nil, err
+  local data, stat = link.ask(self, "exists", path)
+  if data then return stat end
+  if stat.code == "NONODE" then return false end
+  return nil, stat
 end
 
-function client:children(path)
-  local answer, err, sent = link.ask(self, { kind = "children", path = path })
-  if not answer then return nil, err end
-  return answer[1], with_sent(answer[2], sent)
-end
+function client:children(path) return link.ask(self, "children", path) end
 
-function client:sync() return link.ask(self, { kind = "sync", writes = true }) end
+function client:sync() return link.ask(self, "sync") end
 
 function client:set(path, data, version)
   local results, err, sent = write(self, { { "set", path, data, version } })
   if not results then return nil, err end
-  return with_sent(results[1], sent)
+  results[1].sent = sent
+  return results[1]
 end
 
 function client:delete(path, version)
@@ -110,8 +99,7 @@ function client:create(path, data, options)
   end
   local session = self.session
   while true do
-    local results, err = link.ask(self, { kind = "write", writes = true, protected = options.sequential,
-      operations = { { "create", path, data, options } } })
+    local results, err = write(self, { { "create", path, data, options } }, options.sequential)
     if results then return results[1] end
     if not prefix or err.code ~= "CONNECTIONLOSS" then return nil, err end
     local parent = path:match "^(.*)/[^/]*$"
@@ -127,14 +115,15 @@ end
 --- There are no access lists here.
 function client.rights() return { "world:anyone:cdrwa" }, {} end
 
+--- The node itself first, as the real client does: mostly it is there.
 function client:ensure(path)
-  local at = ""
-  for part in path:gmatch "[^/]+" do
-    at = at .. "/" .. part
-    local results, err = write(self, { { "create", at, "" } })
-    if not results and err.code ~= "NODEEXISTS" then return nil, err end
+  while true do
+    local results, err = write(self, { { "create", path, "" } })
+    if results or err.code == "NODEEXISTS" then return true end
+    if err.code ~= "NONODE" then return nil, err end
+    results, err = self:ensure(path:match "^(.*)/[^/]*$")
+    if not results then return nil, err end
   end
-  return true
 end
 
 -- ---------------------------------------------------------------- watches
@@ -152,9 +141,9 @@ local function follow(self, kind, path, read)
   return function()
     while true do
       watch.dirty:get()
-      local answer, err, sent = link.ask(self, { kind = kind, path = path, watch = watch })
-      if answer then return read(answer[1], with_sent(answer[2], sent)) end
-      if err.code == "NONODE" then return { absent = true } end
+      local value, stat = link.ask(self, kind, path, nil, watch)
+      if value then return read(value, stat) end
+      if stat.code == "NONODE" then return { absent = true } end
       if self.kind == "connected" then watch.dirty:put(true) end
     end
   end, nil, nil, closer
