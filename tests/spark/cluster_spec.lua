@@ -103,11 +103,20 @@ describe("a worker with two masters in its list", function()
     one:__close()
     task.sleep(2)                                                -- the scenario: nobody leads meanwhile
     assert.equal(pid, worker:pid "worker")
+    local said = worker:wait_log "no master answers at spark://127%.0%.0%.1:%d+,127%.0%.0%.1:%d+ any more: what runs here goes on"
+    local code, text = worker:command("healthcheck", "worker")    -- it is well: to replace it would help nobody
+    assert.equal(0, code)
+    assert.matches("worker is up; no master has answered at spark://[%d.:,]+ for %d+ s", text)
+    assert.matches("worker +up .*no master has answered at spark://[%d.:,]+ for %d+ s", (select(2, worker:command "status")))
     local two <close> = spark_node.start { START_MASTER = "true", MASTER_PORT = base + 3 }   -- the same page, another port
     two:wait_ready "master"
     assert.equal(0, two:json("master").aliveworkers)
     worker:wait_log "worker: restarted, a master leads and has not known it for 8 s"
     await_worker(base + 1)
     assert.not_equal(pid, worker:pid "worker")
+    worker:wait_log("a master answers again at spark://", said)
+    spark_node.await("nothing more said of masters", function()
+      return select(2, worker:command("healthcheck", "worker")) == "worker is up\n"
+    end)
   end)
 end)
