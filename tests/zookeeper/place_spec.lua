@@ -158,4 +158,20 @@ describe("a node's place in its cluster", function()
     ensemble[1]:thaw()
     node:wait_log("appliance | master: started", at)
   end)
+
+  it("leaves no master beyond its lease though the program alone stands still, and goes on when that goes on", function()
+    local node <close> = start()
+    node:wait_log "appliance | master: started"
+    local pid = node:pid "master"
+    signal(node, "STOP")
+    -- The session is kept up by nobody: the kernel has ended the master before another could be elected.
+    spark_node.await("the master's end", function() return not spark_node.is_alive(pid) end)
+    assert.matches("State:%s*T", file.read(("/proc/%d/status"):format(supervise.view(node.name).pid)))
+    local other <close> = zk.open { servers = ensemble.addresses, session = 4, name = "test" }
+    assert.is_truthy(other:exists "/spark-appliance/place-spec/nodes/one", "its session was over before its master was")
+    local at = #node.text
+    signal(node, "CONT")
+    node:wait_log("master: killed at the end of its lease node", at)
+    node:wait_log("appliance | master: started", at)
+  end)
 end)
