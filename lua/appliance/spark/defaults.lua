@@ -150,7 +150,7 @@ local function note_doors(here, notes)
   doors { { here.runs.thriftserver or here.cluster and here.cluster.sql, "SQL", env.THRIFT_PORT },
           { here.cluster and here.runs.thriftserver and env.SQL_RELAY, "SQL server itself", env.THRIFT_BACKEND_PORT } }
   doors { { here.runs.master, "master page", env.MASTER_UI_PORT }, { here.runs.worker, "worker page", env.WORKER_UI_PORT },
-          { here.cluster and env.HEALTH_PORT > 0, "health", env.HEALTH_PORT } }
+          { (env.HEALTH_PORT or 0) > 0, "health", env.HEALTH_PORT } }
 end
 
 --- What everybody should know who starts this: how much is given to whom, and which doors are open.
