@@ -31,6 +31,12 @@ local function started_again(it, kind, node, old)
   end)
 end
 
+local function cut_from_peers(it, s)
+  for _, node in ipairs(it.masters) do
+    if node ~= s.leader then s.leader:cut(node.host) end
+  end
+end
+
 --- How often services of a kind were started since a time, on all nodes.
 local function starts_since(it, kind, at)
   local count = 0
@@ -236,13 +242,15 @@ return {
   {
     number = "8", name = "the leader's node can't be reached by its peers, only ZooKeeper can", stays = true, sql = "stays",
     hold = 15, long = true,
-    fault = function(it, s)
-      s.hit = s.leader
-      for _, node in ipairs(it.masters) do
-        if node ~= s.leader then s.leader:cut(node.host) end
-      end
+    fault = cut_from_peers,
+  },
+  {
+    number = "8", name = "the same for longer than the leader waits for a worker", stays = true, sql = "stays", hold = 150, long = true,
+    limit = 300,
+    fault = cut_from_peers,
+    held = function(it, s)
+      for _, node in ipairs(it.masters) do assert.equal(node == s.leader and "ALIVE" or "DEAD", workers_of(it, node)) end
     end,
-    sql_from = "home",
   },
   {
     number = "9", name = "what ZooKeeper says does not reach the leader's node (one way)", colocated = true, leads = 40, sql = "moves",
@@ -341,6 +349,22 @@ return {
       assert.equal(0, code, output)
     end,
     after = how_long_two,
+  },
+  {
+    number = "12", name = "all that is in ZooKeeper is deleted, and a master leads then that no worker asks", long = true,
+    allowed = { leaders = 2 },
+    before = function(it, s) s.old = pid_of(it, "master", s.leader) end,
+    fault = function(it, s)
+      local code, output = it.zookeepers:command "deleteall /spark-appliance"
+      assert.equal(0, code, output)
+      started_again(it, "master", s.leader, s.old)
+      s.leader:signal_jvm("STOP", "master")                    -- the one they know comes too late
+    end,
+    during = function(it, s)
+      local node, at = it.watch:wait_leader(s.at, s.leader, 60)
+      s.leader:signal_jvm("CONT", "master")
+      s.told = ("%s led after %.2f s"):format(node.name, at - s.at)
+    end,
   },
   {
     number = "17", name = "no master for twelve minutes: workers give up, and are started again", hold = 720, long = true, limit = 300,
