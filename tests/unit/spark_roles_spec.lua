@@ -354,6 +354,13 @@ describe("an executor that died", function()
       casualties.sentence(casualties.read(LINE), 1, 2 * GIB))
   end)
 
+  it("is told with the disk that was too full to start it", function()
+    local who = casualties.read("INFO Worker: Executor app-20261122183238-0000/0 finished with state FAILED message Error running "
+      .. "executor: java.io.IOException: No space left on device exitStatus 143")
+    assert.is_true(who.is_disk_full)
+    assert.matches("^application app%-20261122183238%-0000: its executors fail here, the disk is full", casualties.sentence(who, 0))
+  end)
+
   it("is told apart from one somebody killed, one whose heap was full, and one that ended well", function()
     local who = casualties.read(LINE)
     assert.matches("killed with signal 9, not for", casualties.sentence(who, 0, 2 * GIB))
