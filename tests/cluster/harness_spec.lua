@@ -24,6 +24,15 @@ local function reaches(from, to, seconds)
   return from:run { "timeout", tostring(seconds or 1), "bash", "-c", ("exec 3<>/dev/tcp/%s/9"):format(to.address) } == 1
 end
 
+-- Looks like an SQL server, and when FILE is there its first thread ends, and another goes on: the process is listed as a zombie then.
+local HEADLESS <const> = [[
+import ctypes, os, sys, threading, time
+libc = ctypes.CDLL(None)
+libc.prctl(15, b"java", 0, 0, 0)
+threading.Thread(target=time.sleep, args=(1000,)).start()
+while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+libc.syscall(60 if os.uname().machine == "x86_64" else 93, 0)]]
+
 -- Holds a process at the door: killed, it executes nothing any more, but is not gone until this ends.
 local TRACER <const> = [[
 import ctypes, os, signal, sys
@@ -155,6 +164,28 @@ describe("the harness", function()
     end
     hosts.await("it to be gone", function() return #watch:running "thriftserver" == 1 end, 20)
     tracer:join()
+    a:kill()
+    b:kill()
+  end)
+
+  it("sees one that goes on after its first thread has ended, and zombies are the others", function()
+    local watch <close> = sampler.start(yard, {})
+    a:kill()
+    a:start({ "tini", "--", "sh", "-c", THRIFT .. " & exec " .. MASTER })
+    local go = b.folder .. "/go"
+    os.remove(go)
+    b:kill()
+    b:start({ "tini", "--", "python3", "-BISc", HEADLESS, go, "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2" },
+      { PYENV_ROOT = os.getenv "PYENV_ROOT" })
+    hosts.await("both", function() return #watch:running "thriftserver" == 2 end, 20)
+    local pid = b:pids("thriftserver")[1]
+    assert(io.open(go, "w")):close()
+    hosts.await("the end of its first thread", function() return hosts.processes()[pid].state == "Z" end, 20)
+    watch:begin "headless"
+    local samples = watch.samples
+    hosts.await("more samples", function() return watch.samples > samples + 12 end, 20)      -- longer than a zombie may stand
+    assert.matches("SQL servers on a and b", select(2, watch:check { colocated = true }), 1, true)
+    assert.is_nil(watch.bad.zombies)
     a:kill()
     b:kill()
   end)
