@@ -49,12 +49,13 @@ local write
 
 local function write_array(out, list, indent, depth)
   local outer, inner = indent and "\n" .. indent:rep(depth) or "", indent and "\n" .. indent:rep(depth + 1) or ""
-  out[#out + 1] = "["
+  local before = "[" .. inner
   for i = 1, #list do
-    out[#out + 1] = (i > 1 and "," or "") .. inner
+    out[#out + 1] = before
     write(out, list[i], indent, depth + 1)
+    before = "," .. inner
   end
-  out[#out + 1] = (#list > 0 and outer or "") .. "]"
+  out[#out + 1] = #list > 0 and outer .. "]" or "[]"
 end
 
 local function write_object(out, object, indent, depth)
@@ -67,12 +68,13 @@ local function write_object(out, object, indent, depth)
     keys[#keys + 1] = key
   end
   table.sort(keys)
-  out[#out + 1] = "{"
-  for i, key in ipairs(keys) do
-    out[#out + 1] = (i > 1 and "," or "") .. inner .. quote(key) .. (indent and ": " or ":")
+  local before, colon = "{" .. inner, indent and ": " or ":"
+  for _, key in ipairs(keys) do
+    out[#out + 1] = before .. quote(key) .. colon
     write(out, object[key], indent, depth + 1)
+    before = "," .. inner
   end
-  out[#out + 1] = (#keys > 0 and outer or "") .. "}"
+  out[#out + 1] = keys[1] and outer .. "}" or "{}"
 end
 
 function write(out, value, indent, depth)

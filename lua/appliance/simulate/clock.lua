@@ -3,29 +3,31 @@
 ---   local clock = require "appliance.simulate.clock".new()
 ---   local host = clock:host("node1")          tasks of one machine: host.task is their task module
 ---   host:pause(); host:resume()               what is ready to run meanwhile runs at resume, in its order
----   clock:after(seconds, f, up to six arguments) -> timer    a plain call, of no host (a packet, a hardware clock); clock.forget(timer)
+---   clock:after(seconds, f, up to four arguments) -> timer    a plain call, of no host (a packet, a hardware clock); clock.forget(timer)
 ---   clock:run(until_seconds)                  clock.errors holds what tasks raised
 local clock = {}
 clock.__index = clock
 
 function clock.new()
-  return setmetatable({ now = 0, timers = {}, size = 0, ready = {}, first = 1, last = 0, errors = {} }, clock)
+  return setmetatable({ now = 0, timers = {}, size = 0, ready = {}, first = 1, last = 0, idle = {}, errors = {} }, clock)
 end
 
 -- ---------------------------------------------------------------- timers: a list, the next one last; ties in the order they were set
 
 -- A timer is { at, f, its arguments }. A simulated cluster has a few dozen of them, and most of those that are set (messages) are among
 -- the next to fire: looking from the end for the place of a new one is a few steps, and firing the next one is none.
-function clock:after(seconds, f, a, b, c, d, e, g)
-  local when = seconds > 0 and self.now + seconds or self.now
-  local timer = { when, f, a, b, c, d, e, g }
+function clock:after(seconds, f, a, b, c, d) return self:at(seconds > 0 and self.now + seconds or self.now, f, a, b, c, d) end
+
+--- The same, at a moment that is not over.
+function clock:at(when, f, a, b, c, d)
+  local timer = { when, f, a, b, c, d }
   local timers, at = self.timers, self.size
   self.size = at + 1
-  while at > 0 do
-    local earlier = timers[at]
-    if earlier[1] > when then break end                    -- it fires after this one; of equals the older stays nearer to the end
-    timers[at + 1] = earlier
+  local other = timers[at]
+  while other and other[1] <= when do                      -- it fires before this one; of equals the older stays nearer to the end
+    timers[at + 1] = other
     at = at - 1
+    other = timers[at]
   end
   timers[at + 1] = timer
   return timer
@@ -69,12 +71,18 @@ local function finished(self, task, ok, ...)
   for _, joiner in ipairs(task.joiners or NONE) do wake(self, joiner[1], joiner[2]) end
 end
 
-local WAITS <const> = {}                                    -- what a task yields, so that its end is told from a wait
+local WAITS <const>, ENDED <const> = {}, {}                 -- what a coroutine yields first
+
+--- A coroutine runs one task after the other: making one costs as much as several waits.
+local function one_after_another(f, ...) return one_after_another(coroutine.yield(ENDED, f(...))) end
 
 local function resumed(self, task, outer, ok, first, ...)
   current = outer
   if first == WAITS then return end
-  if ok then return finished(self, task, true, first, ...) end
+  if ok then
+    self.idle[#self.idle + 1] = task.co
+    return finished(self, task, true, ...)
+  end
   local text = debug.traceback(task.co, tostring(first))
   coroutine.close(task.co)
   return finished(self, task, false, text)
@@ -87,7 +95,7 @@ local function resume(self, task)
   local arguments = task.arguments
   if arguments then
     task.arguments = nil
-    return resumed(self, task, outer, coroutine.resume(task.co, table.unpack(arguments, 2, arguments[1] + 1)))
+    return resumed(self, task, outer, coroutine.resume(task.co, table.unpack(arguments, 2, arguments[1])))
   end
   return resumed(self, task, outer, coroutine.resume(task.co, task.value))
 end
@@ -110,7 +118,7 @@ end
 
 --- The running task is about to wait -> it, and the token that wake(task, token, value) takes; then await() waits -> value.
 function clock.expect()
-  local task = assert(current, "no task is running that could wait")
+  local task = current or error("no task is running that could wait", 2)
   local token = task.token + 1
   task.token, task.waiting = token, true
   return task, token
@@ -138,8 +146,8 @@ local task_meta = { __index = methods, __close = function(task) task:cancel() en
 
 local function start(self, host, name, f, ...)
   if type(name) == "function" then return start(self, host, "task", name, f, ...) end
-  local task = setmetatable({ clock = self, host = host, name = name, co = coroutine.create(f), token = 0, alive = true, waiting = false,
-    arguments = select("#", ...) > 0 and { select("#", ...), ... } or nil }, task_meta)
+  local task = setmetatable({ clock = self, host = host, name = name, co = table.remove(self.idle) or coroutine.create(one_after_another),
+    token = 0, alive = true, waiting = false, arguments = { select("#", ...) + 2, f, ... } }, task_meta)
   make_ready(self, task)
   return task
 end
@@ -153,7 +161,8 @@ queue.__index = queue
 local function wake_getter(self)
   local getters = self.getters
   while getters[1] do
-    local getter = table.remove(getters, 1)
+    local getter = getters[1]
+    if getters[2] then table.remove(getters, 1) else getters[1] = nil end
     if wake(self.clock, getter, getter.token) then return end
   end
 end
@@ -274,7 +283,7 @@ function clock:run(stop)
     timers[size] = nil
     self.size = size - 1
     if when > self.now then self.now = when end
-    timer[2](timer[3], timer[4], timer[5], timer[6], timer[7], timer[8])
+    timer[2](timer[3], timer[4], timer[5], timer[6])
     if self.first <= self.last then run_ready(self) end
   end
   self.now = stop

@@ -163,10 +163,10 @@ local function names_of(node)
   return names
 end
 
---- kind: "get" | "exists" | "children"; `nodes`: a snapshot or nil -> value, stat | nil, nil, err
+--- kind: "get" | "exists" | "children"; `nodes`: a snapshot or nil -> value, stat | nil, err
 function ensemble:read(kind, path, nodes)
   local node = (nodes or self.nodes)[path]
-  if not node then return nil, nil, failure "NONODE" end
+  if not node then return nil, failure "NONODE" end
   return kind == "children" and names_of(node) or node.data, stat_of(node)
 end
 

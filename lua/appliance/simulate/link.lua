@@ -2,11 +2,14 @@
 -- it, and each request's way there and back. appliance.simulate.zookeeper has what a client offers; `self` is that client throughout.
 -- Each client has one connection at a time, with an order of its own both ways; a broken one delivers nothing more to the client, while
 -- what the server had got is carried out all the same.
+local clock = require "appliance.simulate.clock"
 local ensemble = require "appliance.simulate.ensemble"
+local random = require "appliance.simulate.random"
 
 local link = {}
 
 local failure = ensemble.failure
+local call_at, wake, draw = clock.at, clock.wake, random.next  -- not looked up in each message
 
 -- ---------------------------------------------------------------- health
 
@@ -40,7 +43,7 @@ function link.look(self)
   self.healthy = healthy
   local session = self.session
   if healthy then
-    if self.notice then self.clock.forget(self.notice) end
+    if self.notice then clock.forget(self.notice) end
     self.notice = nil
     if session then self.servers:heard(session) end
     return find_ended(self)
@@ -63,7 +66,7 @@ local function set_state(self, kind)
   if kind == "connected" then
     local waiting = self.waiting
     self.waiting = {}
-    for _, each in ipairs(waiting) do self.clock:wake(each[1], each[2]) end
+    for _, each in ipairs(waiting) do wake(self.clock, each[1], each[2]) end
     for _, watch in ipairs(self.watching) do watch.dirty:put(true) end
   end
 end
@@ -72,10 +75,10 @@ end
 function link.wait_connected(self, session, seconds)
   while self.kind ~= "connected" do
     if self.kind == "closed" then return nil, failure "SESSIONEXPIRED" end
-    local task, token = self.clock.expect()
+    local task, token = clock.expect()
     self.waiting[#self.waiting + 1] = { task, token }
-    if seconds then self.clock:after(seconds, self.clock.wake, self.clock, task, token, true) end
-    local late = self.clock.await()
+    if seconds then self.clock:after(seconds, wake, self.clock, task, token, true) end
+    local late = clock.await()
     if late then return nil, failure "CONNECTIONLOSS" end
   end
   if session and self.session ~= session then return nil, failure "SESSIONEXPIRED" end
@@ -85,7 +88,7 @@ end
 --- The one who asked goes on. Answers come in the order of their questions, but for those that nobody answers.
 local function answered(request, self)
   if not request.task then return end
-  self.clock:wake(request.task, request.token)
+  wake(self.clock, request.task, request.token)
   request.task = nil
   local pending = self.pending
   while self.first <= self.last and not pending[self.first].task do
@@ -142,40 +145,38 @@ end
 
 -- ---------------------------------------------------------------- messages
 
-local function delay(self)
-  local quick = 0.001 + 0.003 * self.random:next()
-  return self.wire.late > 0 and quick + self.wire.late * self.random:next() or quick
+--- When something sent now arrives; nothing overtakes what was sent before it, which arrives at `before`.
+local function arrival(self, before)
+  local at = self.clock.now + 0.001 + 0.003 * draw(self.random)
+  if self.wire.late > 0 then at = at + self.wire.late * draw(self.random) end
+  return at < before and before or at
 end
 
-local function arrive_out(self, connection, f, one, other)
-  if self.wire.up then return f(self, connection, one, other) end
-  connection.held_out[#connection.held_out + 1] = { f, one, other }
+local function arrive_out(self, connection, f, subject)
+  if self.wire.up then return f(self, connection, subject) end
+  connection.held_out[#connection.held_out + 1] = { f, subject }
 end
 
---- Runs f(self, connection, one, other) at the server's end, in order, when the wire lets it through.
-function link.to_server(self, connection, f, one, other)
-  local now = self.clock.now
-  local at = now + delay(self)
-  if at < connection.out_at then at = connection.out_at end
+--- Runs f(self, connection, subject) at the server's end, in order, when the wire lets it through.
+function link.to_server(self, connection, f, subject)
+  local at = arrival(self, connection.out_at)
   connection.out_at = at
-  self.clock:after(at - now, arrive_out, self, connection, f, one, other)
+  call_at(self.clock, at, arrive_out, self, connection, f, subject)
 end
 
-local function arrive_back(self, connection, f, one)
+local function arrive_back(self, connection, f, subject)
   if not self.wire.up then
-    connection.held_in[#connection.held_in + 1] = { f, one }
+    connection.held_in[#connection.held_in + 1] = { f, subject }
   elseif not connection.lost then
-    f(one, self)
+    f(subject, self)
   end
 end
 
---- f(one, self) at the client's.
-local function to_client(self, connection, f, one)
-  local now = self.clock.now
-  local at = now + delay(self)
-  if at < connection.in_at then at = connection.in_at end
+--- f(subject, self) at the client's.
+local function to_client(self, connection, f, subject)
+  local at = arrival(self, connection.in_at)
   connection.in_at = at
-  self.clock:after(at - now, arrive_back, self, connection, f, one)
+  call_at(self.clock, at, arrive_back, self, connection, f, subject)
 end
 
 local function dirty(watch) watch.dirty:put(true) end
@@ -189,63 +190,71 @@ end
 
 -- ---------------------------------------------------------------- requests
 
---- What the server does with a request: puts the answer into it. -> true, or nil: there is none, ever
-local function carry_out(self, connection, session, request)
-  local servers, kind = self.servers, request.kind
+-- A request: kind "get", "exists" or "children" of a path (with a watch, if there is one), "write" of operations, or "sync"; its session,
+-- the task that waits for it, and then value and stat, or an error in the place of stat.
+
+--- What the server does with it. -> true, or nil: there is no answer, ever
+local function carry_out(self, connection, request)
+  local servers, kind, session = self.servers, request.kind, request.session
   if connection.stale then
     if kind == "write" or kind == "sync" then return nil end           -- it can't ask its quorum
-    request.value, request.stat, request.err = servers:read(kind, request.path, connection.stale)
+    request.value, request.stat = servers:read(kind, request.subject, connection.stale)
     return true
   end
   if not servers.serving or session.connection ~= connection then return nil end
   if servers.sessions[session.id] ~= session then
-    request.err = failure "SESSIONEXPIRED"
+    request.stat = failure "SESSIONEXPIRED"
     return true
   end
   session.touched = self.clock.now
   if kind == "write" then
-    request.value, request.err = servers:commit(session, request.operations)
+    request.value, request.stat = servers:commit(session, request.subject)
   elseif kind == "sync" then
     request.value = true
   else
-    request.value, request.stat, request.err = servers:read(kind, request.path)
+    request.value, request.stat = servers:read(kind, request.subject)
     local watch = request.watch
     if watch and not watch.closed then
       watch.connection = connection
-      servers:add_watch((kind == "children" and request.value) and "children" or "data", request.path, watch)
+      servers:add_watch((kind == "children" and request.value) and "children" or "data", request.subject, watch)
     end
   end
   return true
 end
 
-local function at_server(self, connection, session, request)
-  if not carry_out(self, connection, session, request) then return end
-  if request.protected and self.lose_create then
+--- Is it a create that a client would look for?
+local function is_guarded(request)
+  local first = request.kind == "write" and request.subject[1]
+  return first and first[1] == "create" and first[4] and first[4].sequential
+end
+
+local function at_server(self, connection, request)
+  if not carry_out(self, connection, request) then return end
+  if self.lose_create and is_guarded(request) then
     self.lose_create = false
     return link.lose(self)
   end
   to_client(self, connection, answered, request)
 end
 
---- One request, within the session that is there now -> value, stat, sent (boot ns) | nil, err. kind: "get", "exists", "children" of a
---- path (with a watch, if there is one), "write" of operations, "sync". protected: its answer may be lost by client.lose_create.
-function link.ask(self, kind, path, operations, watch, protected)
+--- One request, within the session that is there now -> value, stat, sent (boot ns) | nil, err
+function link.ask(self, kind, subject, watch)
   local session = self.session
   if self.kind ~= "connected" then
     local ok, err = link.wait_connected(self, session, self.timeout)
     if not ok then return nil, err end
     session = self.session
   end
-  local sent, clock = self.host:boot_ns(), self.clock
+  local sent = self.host:boot_ns()
   local task, token = clock.expect()
-  local request = { kind = kind, path = path, operations = operations, watch = watch, protected = protected, task = task, token = token }
+  local request = { kind = kind, subject = subject, watch = watch, session = session, task = task, token = token }
   local last = self.last + 1
   self.pending[last], self.last = request, last
-  link.to_server(self, self.connection, at_server, session, request)
+  link.to_server(self, self.connection, at_server, request)
   clock.await()
   if request.lost then return nil, failure "CONNECTIONLOSS" end
   local value, stat = request.value, request.stat
-  if not value then return nil, request.err end
+  if not value then return nil, stat end
   if self.session ~= session then return nil, failure "SESSIONEXPIRED" end
   if stat then stat.sent = sent end
   return value, stat, sent
@@ -258,7 +267,7 @@ function link.deliver(self)
   local out, back = connection.held_out, connection.held_in
   connection.held_out, connection.held_in = {}, {}
   for _, held in ipairs(back) do to_client(self, connection, held[1], held[2]) end
-  for _, held in ipairs(out) do link.to_server(self, connection, held[1], held[2], held[3]) end
+  for _, held in ipairs(out) do link.to_server(self, connection, held[1], held[2]) end
 end
 
 return link

@@ -49,7 +49,7 @@ end
 
 -- ---------------------------------------------------------------- operations
 
-local function write(self, operations, protected) return link.ask(self, "write", nil, operations, nil, protected) end
+local function write(self, operations) return link.ask(self, "write", operations) end
 
 function client:get(path) return link.ask(self, "get", path) end
 
@@ -99,7 +99,7 @@ function client:create(path, data, options)
   end
   local session = self.session
   while true do
-    local results, err = write(self, { { "create", path, data, options } }, options.sequential)
+    local results, err = write(self, { { "create", path, data, options } })
     if results then return results[1] end
     if not prefix or err.code ~= "CONNECTIONLOSS" then return nil, err end
     local parent = path:match "^(.*)/[^/]*$"
@@ -128,7 +128,9 @@ end
 
 -- ---------------------------------------------------------------- watches
 
-local function follow(self, kind, path, read)
+--- Like the real client it tells nobody twice of the same version, though it reads again after each new connection. `version`: the field
+--- of the stat that counts changes.
+local function follow(self, kind, path, field, version)
   local watch = { client = self, kind = kind, dirty = self.task.queue(1), fire = link.fire }
   watch.dirty:put(true)
   self.watching[#self.watching + 1] = watch
@@ -138,24 +140,29 @@ local function follow(self, kind, path, read)
       if each == watch then table.remove(self.watching, i) break end
     end
   end })
+  local made, changed                                      -- what was told last; made is false where there was nothing
   return function()
     while true do
       watch.dirty:get()
-      local value, stat = link.ask(self, kind, path, nil, watch)
-      if value then return read(value, stat) end
-      if stat.code == "NONODE" then return { absent = true } end
-      if self.kind == "connected" then watch.dirty:put(true) end
+      local value, stat = link.ask(self, kind, path, watch)
+      if value then
+        if stat.czxid ~= made or stat[version] ~= changed then
+          made, changed = stat.czxid, stat[version]
+          return { [field] = value, stat = stat }
+        end
+      elseif stat.code ~= "NONODE" then
+        if self.kind == "connected" then watch.dirty:put(true) end
+      elseif made ~= false then
+        made = false
+        return { absent = true }
+      end
     end
   end, nil, nil, closer
 end
 
-function client:watch(path)
-  return follow(self, "get", path, function(data, stat) return { data = data, stat = stat } end)
-end
+function client:watch(path) return follow(self, "get", path, "data", "mzxid") end
 
-function client:watch_children(path)
-  return follow(self, "children", path, function(names, stat) return { names = names, stat = stat } end)
-end
+function client:watch_children(path) return follow(self, "children", path, "names", "cversion") end
 
 -- ---------------------------------------------------------------- ends and faults
 
