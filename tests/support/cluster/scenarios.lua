@@ -478,7 +478,17 @@ return {
       it.metastore.host:kill()
       s.leader:kill()
     end,
-    hold = 40,
+    -- Hive itself waits for its database for half a minute: this is long enough for it to give up, and to be started again.
+    hold = 120, limit = 240,
+    held = function(it, s)
+      assert.is_true(it:leader() ~= nil)
+      local starts = 0
+      for _, node in ipairs(it.masters) do
+        for _, at in ipairs(it.watch.starts[node.name .. "/thriftserver"] or {}) do starts = starts + (at >= s.at and 1 or 0) end
+      end
+      assert.is_true(starts >= 2 and starts <= 12, ("%d starts of the SQL server in two minutes"):format(starts))
+      s.told = ("the SQL server was started %d times in two minutes without it"):format(starts)
+    end,
   },
   {
     number = "31", name = "every node is restarted, one after the other", long = true, limit = 300,
