@@ -25,7 +25,7 @@ describe("a node's place in its cluster", function()
   local function start(settings, options)
     local env = {
       APPLIANCE_PROFILES = directory, PROFILE = "fake", ZOOKEEPER = ensemble.addresses, CLUSTER_NAME = "place-spec", NODE_NAME = "one",
-      START_MASTER = "true", START_THRIFTSERVER = "true", SQL_RELAY = "false",
+      START_MASTER = "true", START_THRIFTSERVER = "true", SQL_RELAY = "false", CLASS_ARCHIVES = "false",
     }
     for name, value in pairs(settings or {}) do env[name] = value end
     return spark_node.start(env, options)
