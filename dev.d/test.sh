@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # dev.d/test.sh - ./dev test: groups of suites, in two lanes for two cores, and one closing line of counts.
 # Lane one holds what measures time; lane two compiles and fuzzes, and has the time for the older Spark, whose nodes have other ports.
-# Docker comes last, alone: it uses Spark's usual ports.
+# Who is through takes what the other has not begun, from its end, so that none is idle. Docker is for the first who is through: its
+# containers have networks of their own or Spark's usual ports, which nobody else here uses.
 # Each suite is one test program under dev.d/suite; all it said is kept in build/test-logs.
 
 TEST_LANE_ONE='lint unit native system aws zookeeper spark'
@@ -36,15 +37,12 @@ test_main() {
   test_prepare || { echo "build 0 1 0" >>"$LOGS/results"; test_closing; return; }
 
   trap 'test_interrupted' INT TERM
-  test_lane "$TEST_LANE_ONE $TEST_SOAK" &
+  test_lane "$TEST_LANE_ONE $TEST_SOAK $TEST_LAST $(reversed "$TEST_LANE_TWO")" &
   lane_one=$!
-  test_lane "$TEST_LANE_TWO" &
+  test_lane "$TEST_LANE_TWO $TEST_LAST $(reversed "$TEST_LANE_ONE $TEST_SOAK")" &
   lane_two=$!
   wait $lane_one
   wait $lane_two
-  test_lane "$TEST_LAST" &
-  lane_one=$!
-  wait $lane_one
   trap - INT TERM
   test_closing
 }
@@ -55,6 +53,11 @@ test_interrupted() {
   wait
   exit 130
 }
+
+reversed() { echo "$1" | awk '{ for (i = NF; i > 0; i--) printf "%s ", $i }'; }
+
+# is_free GROUP: nobody has begun it; now we have.
+is_free() { mkdir "$LOGS/begun-$1" 2>/dev/null; }
 
 is_wanted() { case " $wanted " in *" $1 "*) ;; *) return 1 ;; esac; }
 
@@ -93,12 +96,12 @@ test_prepare() {
   export AWS_EC2_METADATA_DISABLED=true CMOCKA_MESSAGE_OUTPUT=TAP
 }
 
-# test_lane GROUPS: one after another, stoppable at any time.
+# test_lane GROUPS: one after another, but for those that the other lane has; stoppable at any time.
 test_lane() {
   suite=
   trap '[ -z "$suite" ] || kill -TERM $suite; exit 143' TERM
   for group in $1; do
-    if is_wanted "$group"; then "group_$(echo "$group" | tr '.-' '__')"; fi
+    if is_wanted "$group" && is_free "$group"; then "group_$(echo "$group" | tr '.-' '__')"; fi
   done
 }
 
