@@ -72,7 +72,8 @@ function agent.new(options)
     session = nil,                                -- { id, timeout, joined, recorded, ... }: all that ends with it
     peers = {}, latches = {}, latch_stat = {},
     active = nil,                                 -- { version, number of it } as ROOT/version has it
-    sessions_told = 0, master = nil, dead = {},   -- the running master; sessions of those that ended
+    sessions_told = 0, master = nil, dead = {},   -- the running master; sessions of those that ended, and
+    turns = {},                                   -- since when, within one connection, the latch of such a session waits for those before it
     app = nil, dead_apps = {},                    -- as what masters know our thrift server; what those that ended were
     joins = 0, failures = {}, holding = nil, tasks = {}, last_task = 0, began = world.task.now(),
   }, agent)
@@ -198,7 +199,7 @@ end
 
 local function session_changed(self, state)
   local connected = state.state == "connected"
-  self.connected = connected
+  self.connected, self.turns = connected, {}
   if state.state == "expired" or state.state == "closed" or state.state == "auth_failed" then
     lose(self)
   elseif connected and state.id and (not self.session or self.session.id ~= state.id) then

@@ -101,7 +101,10 @@ end
 --- Does our latch, behind others, have to wait? Once it is the first the record of our dead SQL server may go, which must happen before
 --- anybody is elected. A leader that lives has missed that SQL server, and removes the record by itself.
 local function waits_for_its_turn(self, latch)
-  return self.task.now() - self.dead[latch.owner] < self.limit.linger and undertaker.has_apps_left(self)
+  local now = self.task.now()
+  local since = self.turns[latch.owner] or now
+  self.turns[latch.owner] = since
+  return now - since < self.limit.linger and undertaker.has_apps_left(self)
 end
 
 --- Removes what dead masters of ours left, as it was read. -> is nothing of it left, seconds until another latch may go or nil
@@ -135,7 +138,7 @@ function masters.bury(self)
     end
   end
   for _, app in ipairs(tree.keys(self.dead_apps)) do
-    if now - self.dead_apps[app] > self.limit.forget then self.dead_apps[app] = nil end
+    if clean and now - self.dead_apps[app] > self.limit.forget then self.dead_apps[app] = nil end
   end
   return clean, soon
 end
