@@ -125,7 +125,7 @@ host.__index = host
 
 --- A host: number is the last part of its address. options: { disk = "64m" (a small disk instead of plenty) }
 function yard:host(name, number, options)
-  local self_ = setmetatable({ name = name, address = hosts.NETWORK .. number, folder = FOLDER .. "/" .. name, yard = self,
+  local self_ = setmetatable({ name = name, number = number, address = hosts.NETWORK .. number, folder = FOLDER .. "/" .. name, yard = self,
     options = options or {}, cuts = {} }, host)
   assert(file.make_dirs(self_.folder .. "/disk"))
   sh([[ip -batch - <<END
@@ -173,6 +173,7 @@ function yard:host_of(pid, processes)
   end
 end
 
+--- Everything that was made is gone: another yard may follow in the same nest.
 function yard:stop()
   for _, each in ipairs(self.hosts) do
     each:thaw()
@@ -184,7 +185,10 @@ function yard:stop()
       supervise.remove(each.service)
       each.service = nil
     end
+    if each.options.disk then sh("umount %s/disk", each.folder) end
+    sh("ip link delete v%d && ip netns delete %s", each.number, each.name)
   end
+  sh("ip link delete bridge && rm -rf '%s'", FOLDER)
 end
 
 --- --- one host
