@@ -1,29 +1,28 @@
 # shellcheck shell=sh
 # dev.d/test.sh - ./dev test: groups of suites, in two lanes for two cores, and one closing line of counts.
-# Lane one holds what measures time; lane two compiles and fuzzes, and has the time for the older Spark, whose nodes have other ports.
-# Who is through takes what the other has not begun, from its end, so that none is idle. Docker is for the first who is through: its
-# containers have networks of their own or Spark's usual ports, which nobody else here uses.
+# Lane one holds what measures time; lane two compiles, and has hosts and containers with networks of their own (or Spark's usual ports, which
+# nobody else here uses) and the older Spark, whose nodes have other ports.
+# Who is through takes what the other has not begun, from its end, so that none is idle: short groups are last there.
 # Each suite is one test program under dev.d/suite; all it said is kept in build/test-logs.
 
 TEST_LANE_ONE='lint unit native system aws zookeeper spark'
-TEST_LANE_TWO='clang tidy asan fuzz spark-3.5 cluster'
-TEST_LAST='docker'
+TEST_LANE_TWO='clang asan cluster docker spark-3.5 fuzz tidy'
 TEST_SOAK='spark-4.3 soak'
 
 test_main() {
   wanted=''
   soak=''
   for word in "$@"; do
-    case " $TEST_LANE_ONE $TEST_LANE_TWO $TEST_LAST $TEST_SOAK " in
+    case " $TEST_LANE_ONE $TEST_LANE_TWO $TEST_SOAK " in
       *" $word "*) wanted="$wanted $word" ;;
       *)
-        [ "$word" = --soak ] || { say "dev: no test group '$word'; there are: $TEST_LANE_ONE $TEST_LANE_TWO $TEST_LAST $TEST_SOAK"; exit 64; }
+        [ "$word" = --soak ] || { say "dev: no test group '$word'; there are: $TEST_LANE_ONE $TEST_LANE_TWO $TEST_SOAK"; exit 64; }
         soak=yes
         ;;
     esac
   done
   if [ -z "$wanted" ]; then
-    wanted="$TEST_LANE_ONE $TEST_LANE_TWO $TEST_LAST"
+    wanted="$TEST_LANE_ONE $TEST_LANE_TWO"
     [ -z "$soak" ] || wanted="$wanted $TEST_SOAK"
   fi
   if [ -n "$soak" ]; then export SOAK=yes FUZZ_SECONDS="${FUZZ_SECONDS:-300}"; fi
@@ -37,9 +36,9 @@ test_main() {
   test_prepare || { echo "build 0 1 0" >>"$LOGS/results"; test_closing; return; }
 
   trap 'test_interrupted' INT TERM
-  test_lane "$TEST_LANE_ONE $TEST_SOAK $TEST_LAST $(reversed "$TEST_LANE_TWO")" &
+  test_lane "$TEST_LANE_ONE $TEST_SOAK $(reversed "$TEST_LANE_TWO")" &
   lane_one=$!
-  test_lane "$TEST_LANE_TWO $TEST_LAST $(reversed "$TEST_LANE_ONE $TEST_SOAK")" &
+  test_lane "$TEST_LANE_TWO $(reversed "$TEST_LANE_ONE $TEST_SOAK")" &
   lane_two=$!
   wait $lane_one
   wait $lane_two

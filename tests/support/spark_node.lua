@@ -84,7 +84,7 @@ local MADE_WITHIN <const> = 500
 --- Class data archives halve the time to start of each JVM. One is made for each Spark, kept in the cache, and shown to each node as its
 --- own (tests/support/cluster/nodes.lua does so with the same).
 local function archive()
-  local cache = (os.getenv "XDG_CACHE_HOME" or os.getenv "HOME" .. "/.cache") .. "/spark-appliance/node"
+  local cache = require("archives").folder()
   local env = { STATE_DIR = cache, AWS_EC2_METADATA_DISABLED = "true" }
   for _, name in ipairs { "PATH", "SPARK_HOME", "JAVA_HOME", "HOME", "LANG" } do env[name] = os.getenv(name) end
   local code, output = spark_node.run({ APPLIANCE, "archive", "--state" }, env, MADE_WITHIN)

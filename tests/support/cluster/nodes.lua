@@ -23,7 +23,7 @@ end
 
 --- Class data archives halve the time to start of each JVM. Made once, kept in the cache, and shown to each node as its own.
 function nodes.archive()
-  local cache = (os.getenv "XDG_CACHE_HOME" or os.getenv "HOME" .. "/.cache") .. "/spark-appliance/node"
+  local cache = require("archives").folder()
   local env = base()
   env.STATE_DIR, env.HOME = cache, os.getenv "HOME"
   assert(supervise.declare { name = "archive", command = { APPLIANCE, "archive", "--state" }, env = env, oneshot = true, restart = "never",
