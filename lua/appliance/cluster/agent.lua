@@ -73,7 +73,7 @@ function agent.new(options)
     peers = {}, latches = {}, latch_stat = {},
     active = nil,                                 -- { version, number of it } as ROOT/version has it
     sessions_told = 0, master = nil, dead = {},   -- the running master; sessions of those that ended, and
-    turns = {},                                   -- since when, within one connection, the latch of such a session waits for those before it
+    turns = {},                                   -- since when, within one connection, such a latch waits for those before it
     app = nil, dead_apps = {},                    -- as what masters know our thrift server; what those that ended were
     joins = 0, failures = {}, holding = nil, tasks = {}, last_task = 0, began = world.task.now(),
   }, agent)
