@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,20 +112,31 @@ static bool read_stat(pid_t pid, struct process *p, bool *shortage)
 }
 
 /* Whose environment reads as empty has none, or is about to end (then it has no memory any more), or is in the middle of exec: it has
- * its new memory, and the environment is not written into it yet (or just was). */
+ * its new memory, and the environment is not written into it yet (or just was). For a moment an exec says that it ends where it begins
+ * (create_elf_tables() of the kernel's binfmt_elf.c), as one that is empty does: who runs meanwhile is looked at again. */
 static bool is_in_exec(pid_t pid)
 {
-    enum { PPID = 4, VSIZE = 23, ENV_START = 50, ENV_END = 51 };
-    unsigned long long field[ENV_END + 1];
-    char text[1024];
-    bool shortage;
-    char *at = stat_of(pid, text, sizeof text, &shortage);
-    if (!at || strlen(at) < 3)
-        return shortage;
-    at += 2; /* " S" */
-    for (int i = PPID; i <= ENV_END; i++)
-        field[i] = strtoull(at, &at, 10);
-    return field[VSIZE] > 0 && (field[ENV_END] == 0 || field[ENV_END] > field[ENV_START]);
+    enum { PPID = 4, VSIZE = 23, ENV_START = 50, ENV_END = 51, LOOKS = 8 };
+    for (int look = 1; look <= LOOKS; look++) {
+        unsigned long long field[ENV_END + 1];
+        char text[1024];
+        bool shortage;
+        char *at = stat_of(pid, text, sizeof text, &shortage);
+        if (!at || strlen(at) < 3)
+            return shortage;
+        bool runs = at[1] == 'R';
+        at += 2; /* " S" */
+        for (int i = PPID; i <= ENV_END; i++)
+            field[i] = strtoull(at, &at, 10);
+        if (field[VSIZE] == 0)
+            return false;
+        if (field[ENV_END] == 0 || field[ENV_END] > field[ENV_START])
+            return true;
+        if (!runs)
+            return false;
+        sched_yield();
+    }
+    return false;
 }
 
 bool sweep_is_same(pid_t pid, uint64_t start, bool *shortage)

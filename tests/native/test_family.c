@@ -482,8 +482,25 @@ static void a_stranger_who_got_the_number_is_not_hit(void **unused)
 /* --- those whose environment can't be read --- */
 
 static ssize_t (*real_read)(int, void *, size_t);
-static int looks_hidden, looks;
+static int looks_hidden, looks, looks_half_made;
 static char hidden[64]; /* /proc/<pid>/environ */
+static char its_stat[64];
+
+/* It runs, and its environment ends where it begins. */
+static ssize_t half_made(char *text, ssize_t length)
+{
+    enum { ENV_START = 50, ENV_END = 51 };
+    char copy[1024], *words = strrchr(text, ')'), *rest = copy;
+    size_t at = (size_t)(words + 1 - text);
+    memcpy(copy, words + 1, (size_t)length - at);
+    copy[(size_t)length - at] = 0;
+    for (int field = 3; field <= ENV_END; field++) {
+        const char *word = strsep(&rest, " ");
+        word = field == 3 ? strsep(&rest, " ") : word; /* there is a blank before the first */
+        at += (size_t)sprintf(text + at, " %s", field == 3 ? "R" : field >= ENV_START ? "4096" : word);
+    }
+    return (ssize_t)at;
+}
 
 /* For so many looks it is empty, as in the middle of an exec. */
 static ssize_t read_hidden(int fd, void *out, size_t size)
@@ -494,7 +511,11 @@ static ssize_t read_hidden(int fd, void *out, size_t size)
     path[length > 0 ? length : 0] = 0;
     if (strcmp(path, hidden) == 0 && looks++ < looks_hidden)
         return 0;
-    return real_read(fd, out, size);
+    ssize_t got = real_read(fd, out, size);
+    bool is_to_be_half_made = strcmp(path, its_stat) == 0 && looks == 1 && looks_half_made > 0 && got > 0;
+    if (is_to_be_half_made)
+        looks_half_made--;
+    return is_to_be_half_made ? half_made(out, got) : got;
 }
 
 /* What main leaves when it is killed, in a session of its own, has no environment to be seen for so many looks. */
@@ -504,6 +525,7 @@ static void leave_hidden(const char *word, int count)
           word, NULL);
     await_line(&a);
     snprintf(hidden, sizeof hidden, "/proc/%d/environ", atoi(scratch_read(folder, "left")));
+    snprintf(its_stat, sizeof its_stat, "/proc/%d/stat", atoi(scratch_read(folder, "left")));
     child_signal(&a.child, SIGKILL, REACH_LEADER);
     TURN_UNTIL(loop, a.ended);
     assert_int_equal(reaper_strangers(), 1);
@@ -523,6 +545,18 @@ static void one_in_the_middle_of_an_exec_is_waited_for_as_long_as_it_gets_on(voi
     sys.read = real_read;
     assert_int_equal(reaper_strangers(), 0);
     assert_true(looks > 10);
+    finish(&a);
+}
+
+static void one_whose_environment_is_being_written_is_looked_at_again(void **unused)
+{
+    (void)unused;
+    looks_half_made = 2;
+    leave_hidden("again", 1);
+    assert_int_equal(looks_half_made, 0);
+    TURN_UNTIL(loop, a.gone);
+    sys.read = real_read;
+    assert_int_equal(reaper_strangers(), 0);
     finish(&a);
 }
 
@@ -720,6 +754,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(children_born_meanwhile_are_asked_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stranger_who_got_the_number_is_not_hit, setup, teardown),
         cmocka_unit_test_setup_teardown(one_in_the_middle_of_an_exec_is_waited_for_as_long_as_it_gets_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_whose_environment_is_being_written_is_looked_at_again, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_does_not_get_on_is_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_family_without_marker_is_everybody_we_answer_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_family_of_very_many_takes_few_descriptors, setup, teardown),
