@@ -20,8 +20,8 @@ describe("a master whose ZooKeeper is told by an Exhibitor", function()
       { archive = nodes.archive() })
   end)
   teardown(function()
+    if exhibitor then exhibitor:__close() end               -- while the bridge that it listens on is there
     if yard then yard:stop() end
-    if exhibitor then exhibitor:__close() end
   end)
 
   local function await_log(text)
